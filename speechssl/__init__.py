@@ -1,0 +1,28 @@
+"""speechssl: speech self-supervised learning and discrete speech units.
+
+The public names load on first use, so `import speechssl` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Units": "speechssl.units.units",
+    "Pretrained": "speechssl.encoders.pretrained",
+    "load_encoder": "speechssl.api",
+    "load_unit_model": "speechssl.api",
+    "read_audio": "speechssl.api",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'speechssl' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

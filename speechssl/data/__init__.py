@@ -1,0 +1,1 @@
+"""Corpora in and out: Kaldi data dirs, manifests, folders, feature archives; acoustic features."""

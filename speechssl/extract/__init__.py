@@ -1,0 +1,1 @@
+"""The corpus engine: shards, workers, resume."""

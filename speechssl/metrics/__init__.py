@@ -1,0 +1,1 @@
+"""Measures of units, text and speech: numpy in, numbers out."""

@@ -1,0 +1,25 @@
+"""Quantizers: frames to ids and back. One kind per file; the module's name is the kind's name."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Quantizer(Protocol):
+    """What every quantizer offers. N frames of C channels, V units."""
+
+    size: int  # V, the number of units
+    dim: int  # C
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Ids [N] int64 of frames [N, C] (any leading shape); deterministic, ties go to the lower id."""
+        ...
+
+    def decode(self, ids: Tensor) -> Tensor:
+        """Frames [N, C] for ids [N]: the codebook's entries."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `from_tensors` of the same class needs, for safetensors."""
+        ...
