@@ -21,9 +21,19 @@ LEVELS = {
     **dict.fromkeys(["training", "extract", "report"], 7),
     **dict.fromkeys(["api", "cli", "__main__"], 8),
 }
-BANNED_CALLS = set(
-    ["eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "torch.load", "yaml.load", "marshal.loads"]
-)
+BANNED_CALLS = {
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "joblib.load",
+    "torch.load",
+    "yaml.load",
+    "marshal.loads",
+}
 BANNED_KEYWORDS = {"allow_pickle": True, "shell": True}
 
 
