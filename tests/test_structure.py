@@ -21,7 +21,9 @@ LEVELS = {
     **dict.fromkeys(["training", "extract", "report"], 7),
     **dict.fromkeys(["api", "cli", "__main__"], 8),
 }
-BANNED_CALLS = {
+BANNED_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "marshal.loads"} | {
+    "pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "torch.load"
+}
     "eval",
     "exec",
     "os.system",
