@@ -22,19 +22,11 @@ LEVELS = {
     **dict.fromkeys(["api", "cli", "__main__"], 8),
 }
 BANNED_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "marshal.loads"} | {
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "torch.load"
-}
-    "eval",
-    "exec",
-    "os.system",
-    "os.popen",
     "pickle.load",
     "pickle.loads",
     "pickle.Unpickler",
     "joblib.load",
     "torch.load",
-    "yaml.load",
-    "marshal.loads",
 }
 BANNED_KEYWORDS = {"allow_pickle": True, "shell": True}
 
