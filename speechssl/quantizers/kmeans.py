@@ -1,0 +1,127 @@
+"""k-means codebook: the nearest centroid in Euclidean distance. Learned by `kmeans_fit`.
+
+N frames, C channels, V units. The ids are a function of the frame alone: whatever the batch, the number of threads or
+the device, `encode` returns the argmin of float64 distances, where distances closer than 2^-40 of their scale count as
+ties and ties go to the lower id.
+
+Speed comes from one float32 GEMM per block: scores s = b - x·(c - m), with m the mean centroid and b = ||c||²/2 less its
+mean, rank like ||x - c||². A row whose two best scores are closer than twice the proven rounding error of s, about
+C u |x| |c - m| (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), is decided again in float64.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from speechssl.errors import CheckpointError, DataError
+
+_TIE = 2.0**-40  # float64 scores are exact to about C * 2^-53 of their scale: 2^-43 at C = 1024
+_SCORES_PER_BLOCK = 1 << 19  # 2 MiB of float32 scores: stays in cache between the GEMM and the search for the minimum
+_ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}  # per product, by torch's matmul precision
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What a device needs: the float32 GEMM operands, the float64 ones, and the scale of the rounding error."""
+
+    weight: Tensor  # -(c - m) transposed [C, V] float32
+    bias: Tensor  # b [V] float32
+    weight64: Tensor
+    bias64: Tensor
+    radius: float  # max |c - m|
+    bias_max: float  # max |b|
+
+
+class KMeans:
+    """A codebook of centroids [V, C], float32."""
+
+    def __init__(self, centroids: Tensor) -> None:
+        if centroids.ndim != 2 or 0 in centroids.shape:
+            raise CheckpointError(f"k-means centroids must be a [units, channels] matrix, got {list(centroids.shape)}")
+        self.centroids = centroids.detach().to(torch.float32).contiguous()
+        if not bool(torch.isfinite(self.centroids).all()):
+            raise CheckpointError("k-means centroids contain NaN or infinity (as float32)")
+        self._prepared: dict[torch.device, _Prepared] = {}
+
+    @property
+    def size(self) -> int:
+        """V, the number of units."""
+        return self.centroids.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """C, the channels of a frame."""
+        return self.centroids.shape[1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`{"centroids": [V, C]}`."""
+        return {"centroids": self.centroids}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "KMeans":
+        """The inverse of `tensors`; CheckpointError for other names or shapes."""
+        if set(tensors) != {"centroids"}:
+            raise CheckpointError(f"a k-means codebook holds exactly `centroids`, found {sorted(tensors)}")
+        return cls(tensors["centroids"])
+
+    def decode(self, ids: Tensor) -> Tensor:
+        """Centroids [..., C] float32 for ids [...], on the device of the ids."""
+        if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < self.size):
+            raise DataError(f"unit ids must lie in 0..{self.size - 1}, found {int(ids.min())}..{int(ids.max())}")
+        return self.centroids.to(ids.device)[ids.long()]
+
+    @torch.inference_mode()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Ids [...] int64 of frames [..., C], on the device of the frames. DataError for NaN or infinity."""
+        if frames.shape[-1:] != (self.dim,):
+            raise DataError(f"frames of shape {list(frames.shape)} do not fit a codebook of {self.dim} channels")
+        rows = frames.reshape(-1, self.dim)
+        rows = rows if rows.dtype == torch.float64 else rows.float()
+        prepared = self._on(frames.device)
+        step = max(64, _SCORES_PER_BLOCK // self.size)
+        with torch.autocast(frames.device.type, enabled=False):
+            blocks = [_nearest(rows[i : i + step], prepared) for i in range(0, len(rows), step)]
+        return torch.cat(blocks).view(frames.shape[:-1]) if blocks else rows.new_zeros(frames.shape[:-1]).long()
+
+    def _on(self, device: torch.device) -> _Prepared:
+        if device not in self._prepared:
+            self._prepared[device] = _prepare(self.centroids.to(device))
+        return self._prepared[device]
+
+
+def _prepare(centroids: Tensor) -> _Prepared:
+    wide = centroids.cpu().double()
+    bias = wide.square().sum(1) / 2
+    bias -= bias.mean()
+    weight = (wide.mean(0) - wide).T.contiguous()
+    radius, bias_max = float(weight.norm(dim=0).max()), float(bias.abs().max())
+    on = centroids.device
+    return _Prepared(weight.float().to(on), bias.float().to(on), weight.to(on), bias.to(on), radius, bias_max)
+
+
+def _nearest(rows: Tensor, prepared: _Prepared) -> Tensor:
+    """Ids of one block of rows [N, C]."""
+    narrow = rows.float()
+    scores = torch.addmm(prepared.bias, narrow, prepared.weight)
+    best, ids = scores.min(1)
+    scale = narrow.norm(dim=1) * prepared.radius + prepared.bias_max
+    # Each score is off by at most (C + 4)u of its scale: C products, the bias, and the rounding of x, c - m and b.
+    # Twice that parts two scores; 1.01 covers the rounding of the bound itself.
+    margin = scale * (2.02 * (rows.shape[1] + 4) * _ROUNDING[torch.get_float32_matmul_precision()])
+    rivals = (scores <= (best + margin).unsqueeze(1)).sum(1)
+    doubtful = (rivals != 1) | ~best.isfinite() | ~margin.isfinite()
+    if bool(doubtful.any()):
+        ids[doubtful] = _nearest_exactly(rows[doubtful].double(), prepared)
+    return ids
+
+
+def _nearest_exactly(rows: Tensor, prepared: _Prepared) -> Tensor:
+    """Ids of rows [N, C] float64 by float64 scores; near ties to the lower id."""
+    scores = torch.addmm(prepared.bias64, rows, prepared.weight64)
+    if not bool(scores.isfinite().all()):
+        raise DataError("frames contain NaN or infinity, which have no nearest centroid")
+    tie = _TIE * (rows.norm(dim=1) * prepared.radius + prepared.bias_max)
+    near = scores <= (scores.amin(1) + tie).unsqueeze(1)
+    return near.int().argmax(1)  # the first True
