@@ -1,0 +1,210 @@
+"""Kaldi-compatible MFCCs with deltas as an encoder without weights: 13 cepstra -> 39 channels at 50 Hz by default.
+
+Feature extraction as Kaldi's `compute-mfcc-feats --dither=0 | add-deltas`, with Kaldi's own defaults: Povey window,
+DC offset removed, pre-emphasis 0.97, 23 HTK-mel bins from 20 Hz to Nyquist, lifter 22, and C0 replaced by the log of
+the raw frame energy (`use_energy=True, raw_energy=True, energy_floor=0`; fairseq's HuBERT teacher has
+`use_energy=False`). The delta-deltas are Kaldi's too: one 9-tap filter over the statics with the edge frames
+repeated, not the 5-tap filter twice; the two differ in the outer two frames.
+
+The default window (25 ms) and hop (20 ms) are the receptive field and hop of wav2vec 2.0, so both give the same
+number of frames. differs: Kaldi's hop is 10 ms. All arithmetic is float64, so that features do not depend on how
+utterances are batched or cut into blocks; the result has the waveform's dtype.
+
+B utterances, S samples, T frames, W samples per window, C channels.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_EPSILON = torch.finfo(torch.float32).eps  # Kaldi's floor under every logarithm
+_BLOCK_FRAMES = 4096  # frames worked on at once: bounds memory at 34 MB for any length
+
+
+@dataclass(frozen=True)
+class Config:
+    """The names and defaults of Kaldi's options, except `hop_ms` (Kaldi: 10 ms)."""
+
+    sample_rate: int = 16000
+    window_ms: float = 25.0
+    hop_ms: float = 20.0
+    num_mels: int = 23
+    num_ceps: int = 13
+    low_freq: float = 20.0  # Hz
+    high_freq: float = 0.0  # Hz; 0 or less: below Nyquist by this much
+    preemphasis: float = 0.97
+    cepstral_lifter: float = 22.0  # 0: none
+    use_energy: bool = True  # log energy in place of C0
+    raw_energy: bool = True  # energy before pre-emphasis and window
+    energy_floor: float = 0.0  # of waveforms in 16-bit units; 0: none
+    deltas: int = 2  # orders appended: C = num_ceps * (1 + deltas)
+    delta_window: int = 2  # frames each side, per order
+    cmvn: bool = False  # each channel of an utterance to zero mean and unit variance, deltas included
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        nyquist = self.sample_rate / 2
+        high = self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
+        if not 0 <= self.low_freq < high <= nyquist:
+            raise ValueError(f"mel range {self.low_freq}..{high} Hz does not lie in 0..{nyquist} Hz")
+        if not 1 <= self.num_ceps <= self.num_mels:
+            raise ValueError(f"num_ceps={self.num_ceps} must be 1..num_mels={self.num_mels}")
+        if self.deltas < 0 or self.delta_window < 1:
+            raise ValueError(f"deltas={self.deltas} must be >= 0 and delta_window={self.delta_window} >= 1")
+        if min(round(self.sample_rate * self.window_ms / 1000), round(self.sample_rate * self.hop_ms / 1000)) < 1:
+            raise ValueError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be at least one sample")
+
+
+class Model(nn.Module):
+    """MFCCs of waveforms in [-1, 1] (scaled to 16-bit units inside, as Kaldi reads them). No parameters, no blocks."""
+
+    num_layers = 0
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = config.sample_rate
+        self.receptive_field = round(config.sample_rate * config.window_ms / 1000)
+        self.hop = round(config.sample_rate * config.hop_ms / 1000)
+        self.dim = config.num_ceps * (1 + config.deltas)
+
+    def forward(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """MFCCs [B, T, C] of wav [B, S] and frame counts [B]; frames behind an utterance's end are zero."""
+        frames, frame_lengths = self.statics(wav, lengths)
+        frames = add_deltas(frames, frame_lengths, order=self.config.deltas, window=self.config.delta_window)
+        if self.config.cmvn:
+            frames = normalize_channels(frames, frame_lengths)
+        return (frames * _valid(frame_lengths, frames.shape[1])).to(wav.dtype), frame_lengths
+
+    def layers(
+        self, wav: Tensor, lengths: Tensor | None = None, *, upto: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """`[forward(wav)]`, the only layer there is; ValueError for any other than layer 0."""
+        if upto not in (None, 0):
+            raise ValueError(f"layer {upto}: an MFCC encoder has layer 0 only")
+        frames, frame_lengths = self(wav, lengths)
+        return [frames], frame_lengths
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames for sample counts: floor((S - receptive_field) / hop) + 1, at least 0 (Kaldi's snip-edges)."""
+        frames = torch.div(lengths - self.receptive_field, self.hop, rounding_mode="floor") + 1
+        return frames.clamp_min(0)
+
+    def statics(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The cepstra without deltas, [B, T, num_ceps] float64, and frame counts [B]."""
+        if lengths is None:
+            lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
+        if wav.shape[1] < self.receptive_field:
+            blocks = [wav.new_zeros((len(wav), 0, self.config.num_ceps), dtype=torch.float64)]
+        else:
+            windows = wav.unfold(1, self.receptive_field, self.hop)
+            blocks = [_cepstra(block, self.config) for block in windows.split(_BLOCK_FRAMES, dim=1)]
+        return torch.cat(blocks, dim=1), self.frame_lengths(lengths)
+
+
+def add_deltas(frames: Tensor, frame_lengths: Tensor, *, order: int, window: int) -> Tensor:
+    """frames [B, T, C] with their deltas of 1..order behind them, [B, T, C * (1 + order)] (Kaldi's `add-deltas`).
+
+    Order k is the k-fold convolution of the filter j / sum(j^2), j = -window..window; the first and last real frames
+    stand in for what lies outside the utterance.
+    """
+    last = (frame_lengths - 1).clamp_min(0).unsqueeze(1)
+    times = torch.arange(frames.shape[1], device=frames.device)
+    outputs = [frames]
+    for scales in _delta_filters(order, window)[1:]:
+        reach = len(scales) // 2
+        delta = torch.zeros_like(frames)
+        for offset, scale in zip(range(-reach, reach + 1), scales, strict=True):
+            index = torch.minimum((times + offset).clamp_min(0), last).unsqueeze(2).expand_as(frames)
+            delta += scale * frames.gather(1, index)
+        outputs.append(delta)
+    return torch.cat(outputs, dim=2)
+
+
+def normalize_channels(frames: Tensor, frame_lengths: Tensor) -> Tensor:
+    """frames [B, T, C] with zero mean and unit variance over each utterance's real frames; constant channels become 0.
+
+    differs: Kaldi subtracts the mean only, and before the deltas; here all channels weigh the same in a k-means.
+    """
+    valid = _valid(frame_lengths, frames.shape[1])
+    count = frame_lengths.clamp_min(1).view(-1, 1, 1)
+    centred = (frames - (frames * valid).sum(1, keepdim=True) / count) * valid
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred * variance.clamp_min(_EPSILON).rsqrt()
+
+
+def _cepstra(windows: Tensor, config: Config) -> Tensor:
+    """Cepstra [B, T, num_ceps] float64 of windows [B, T, W]."""
+    table = _tables(config)
+    samples = windows.double() * 32768
+    samples = samples - samples.mean(-1, keepdim=True)
+    energy = samples.square().sum(-1)
+    previous = torch.cat([samples[..., :1], samples[..., :-1]], dim=-1)
+    samples = (samples - config.preemphasis * previous) * table["window"].to(samples.device)
+    if not config.raw_energy:
+        energy = samples.square().sum(-1)
+    fft_length = 1 << (samples.shape[-1] - 1).bit_length()
+    power = torch.view_as_real(torch.fft.rfft(samples, n=fft_length)).square().sum(-1)
+    mels = (power @ table["mel_filters"].to(samples.device)).clamp_min(_EPSILON).log()
+    cepstra = mels @ table["cosines"].to(samples.device)
+    if config.use_energy:
+        cepstra[..., 0] = energy.clamp_min(max(_EPSILON, config.energy_floor)).log()
+    return cepstra
+
+
+@functools.cache
+def _tables(config: Config) -> dict[str, Tensor]:
+    """Window, mel filters and liftered DCT, float64. A cache, not buffers: `model.half()` must not round them."""
+    length = round(config.sample_rate * config.window_ms / 1000)
+    hann = torch.hann_window(length, periodic=False, dtype=torch.float64)
+    return {
+        "window": hann.pow(0.85),  # "Povey"
+        "mel_filters": _mel_filters(config, 1 << (length - 1).bit_length()),
+        "cosines": _liftered_dct(config),
+    }
+
+
+def _mel_filters(config: Config, fft_length: int) -> Tensor:
+    """Triangles equally spaced and linear in mel, [fft_length / 2 + 1, num_mels]; the Nyquist bin is unused."""
+
+    def mel(hertz: Tensor | float) -> Tensor:
+        return 1127.0 * torch.log1p(torch.as_tensor(hertz, dtype=torch.float64) / 700.0)
+
+    high = config.high_freq if config.high_freq > 0 else config.sample_rate / 2 + config.high_freq
+    step = (mel(high) - mel(config.low_freq)) / (config.num_mels + 1)
+    left = mel(config.low_freq) + step * torch.arange(config.num_mels, dtype=torch.float64)
+    bins = mel(torch.arange(fft_length // 2) * (config.sample_rate / fft_length)).unsqueeze(1)
+    rising, falling = (bins - left) / step, (left + 2 * step - bins) / step
+    return F.pad(torch.minimum(rising, falling).clamp_min(0), (0, 0, 0, 1))
+
+
+def _liftered_dct(config: Config) -> Tensor:
+    """Orthonormal DCT-II times the cepstral lifter, [num_mels, num_ceps]."""
+    orders = torch.arange(config.num_ceps, dtype=torch.float64)
+    positions = (torch.arange(config.num_mels, dtype=torch.float64) + 0.5).unsqueeze(1)
+    cosines = torch.cos(math.pi / config.num_mels * positions * orders) * math.sqrt(2 / config.num_mels)
+    cosines[:, 0] /= math.sqrt(2)
+    if config.cepstral_lifter:
+        cosines *= 1 + 0.5 * config.cepstral_lifter * torch.sin(math.pi * orders / config.cepstral_lifter)
+    return cosines
+
+
+def _delta_filters(order: int, window: int) -> list[list[float]]:
+    first = [j / (2 * sum(i * i for i in range(1, window + 1))) for j in range(-window, window + 1)]
+    filters = [[1.0]]
+    for _ in range(order):
+        wider = [0.0] * (len(filters[-1]) + 2 * window)
+        for i, a in enumerate(filters[-1]):
+            for j, b in enumerate(first):
+                wider[i + j] += a * b
+        filters.append(wider)
+    return filters
+
+
+def _valid(frame_lengths: Tensor, num_frames: int) -> Tensor:
+    """True for real frames, [B, T, 1]."""
+    return (torch.arange(num_frames, device=frame_lengths.device) < frame_lengths.unsqueeze(1)).unsqueeze(2)
