@@ -1,0 +1,91 @@
+"""The transformer of wav2vec 2.0 and its descendants, post-norm or pre-norm, one block at a time.
+
+B utterances, T frames, C channels. State k is what block k returns, untouched; state 0 enters block 1. Post-norm models
+(arXiv:1706.03762) normalise before the first block and inside each, pre-norm models ("stable layer norm",
+arXiv:2002.04745) at the start of each branch and once after the last block.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechssl.nn.attention import Attention
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, dim: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, ffn_dim)
+        self.down = nn.Linear(ffn_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] to the same."""
+        return self.down(F.gelu(self.up(x)))
+
+
+class Block(nn.Module):
+    """Self-attention and feed-forward, each with a residual and a norm. `attention` follows `nn.attention`'s call."""
+
+    def __init__(self, attention: nn.Module, *, dim: int, ffn_dim: int, norm_first: bool, eps: float) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention = attention
+        self.attention_norm = nn.LayerNorm(dim, eps=eps)
+        self.ffn = FeedForward(dim, ffn_dim)
+        self.ffn_norm = nn.LayerNorm(dim, eps=eps)
+
+    def forward(self, x: Tensor, keys: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
+        """[B, T, C] to the same; `keys` and `positions` go to the attention."""
+        if self.norm_first:
+            x = x + self.attention(self.attention_norm(x), keys, positions)
+            return x + self.ffn(self.ffn_norm(x))
+        x = self.attention_norm(x + self.attention(x, keys, positions))
+        return self.ffn_norm(x + self.ffn(x))
+
+
+class Transformer(nn.Module):
+    """A stack of blocks with its one outer norm (before the blocks if post-norm, after them if pre-norm).
+
+    `attention` makes one attention module per block (default: plain `Attention`). A subclass that knows about relative
+    positions overrides `positions`, whose result reaches every block's attention. `norm=False` leaves the outer norm
+    out.
+    """
+
+    def __init__(self, *, dim: int, ffn_dim: int, num_layers: int, num_heads: int, norm_first: bool = False,
+                 eps: float = 1e-5, norm: bool = True,
+                 attention: Callable[[], nn.Module] | None = None) -> None:  # fmt: skip
+        super().__init__()
+        self.norm_first = norm_first
+        self.norm = nn.LayerNorm(dim, eps=eps) if norm else nn.Identity()
+        make = attention or (lambda: Attention(dim, num_heads))
+        self.layers = nn.ModuleList(
+            Block(make(), dim=dim, ffn_dim=ffn_dim, norm_first=norm_first, eps=eps) for _ in range(num_layers)
+        )
+
+    def positions(self, num_frames: int) -> Tensor | None:
+        """What every block's attention is told about relative positions; nothing here."""
+        return None
+
+    def states(self, x: Tensor, valid: Tensor | None = None, *, upto: int | None = None) -> Iterator[Tensor]:
+        """States 0..upto of x [B, T, C] (frames plus positional embedding); blocks above upto are never called.
+
+        `valid` [B, T] is True at real frames; the states of the others are finite but mean nothing.
+        """
+        x = x if self.norm_first else self.norm(x)
+        yield x
+        # An utterance without one real frame would ask for a softmax over nothing: let it look at its padding.
+        keys = None if valid is None else valid | ~valid.any(1, keepdim=True)
+        positions = self.positions(x.shape[1]) if x.shape[1] else None
+        for block in islice(self.layers, upto):
+            x = block(x, keys, positions) if x.shape[1] else x
+            yield x
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """The final output [B, T, C]: the last state, normalised in pre-norm models."""
+        for state in self.states(x, valid):
+            x = state
+        return self.norm(x) if self.norm_first else x
