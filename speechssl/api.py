@@ -1,0 +1,38 @@
+"""The Python API in three calls: an encoder, a unit model, a recording.
+
+import speechssl
+
+model = speechssl.load_unit_model()          # the built-in one; or a folder
+units = model("speech.wav")                  # Units: ids, durations, rate_hz, size
+print(units.dedup().text())
+
+encoder = speechssl.load_encoder("facebook/hubert-base-ls960")
+features = encoder.features(torch.from_numpy(speechssl.read_audio("speech.wav").samples), layer=9)  # [T, C]
+"""
+
+from pathlib import Path
+
+from speechssl.audio import Audio
+from speechssl.audio import read as read_audio
+from speechssl.encoders.pretrained import Pretrained
+from speechssl.units.model import UnitModel
+
+__all__ = ["Audio", "Pretrained", "UnitModel", "load_encoder", "load_unit_model", "read_audio"]
+
+
+def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
+    """A trained encoder: a folder or file of any format we read, a hub name, a short name, or "mfcc".
+
+    offline: never use the network. Raises CheckpointError that says what is wrong with the file or name.
+    """
+    from speechssl import convert
+
+    return convert.load_encoder(spec, offline=offline)
+
+
+def load_unit_model(name: str | Path = "default", *, encoder: Pretrained | None = None) -> UnitModel:
+    """A unit model: the name of a built-in one, or a folder written by `UnitModel.save` or `speechssl kmeans`.
+
+    encoder: the encoder it was made for, where the folder neither holds it nor can find it.
+    """
+    return UnitModel.load(name, encoder=encoder)

@@ -1,0 +1,83 @@
+"""card.json of a unit model: what decides its units, and what people should know of it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from speechssl import config
+from speechssl.errors import CheckpointError, ConfigError
+
+FORMAT = "speechssl-unit-model-1"
+_BUILT_IN = Path(__file__).parent.parent / "assets"
+
+
+@dataclass(frozen=True)
+class UnitModelCard:
+    """What people should know of a unit model; the rest of card.json follows from its parts."""
+
+    name: str = ""
+    licence: str = ""  # of the model itself
+    training: dict[str, Any] = field(default_factory=dict)  # free text: data, their licences, seed, commit
+
+
+@dataclass(frozen=True)
+class EncoderReference:
+    """Which encoder a unit model needs, and where its weights are."""
+
+    id: str  # a name or path that `speechssl.load_encoder` understands
+    sha256: str  # `Pretrained.sha256`
+    family: str
+    config: dict[str, Any]
+    normalize: bool
+    normalize_eps: float
+    weights: Literal["none", "embedded", "external"]
+
+
+@dataclass(frozen=True)
+class QuantizerReference:
+    """Which quantizer is stored in quantizer.safetensors."""
+
+    kind: str  # module name in speechssl.quantizers
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StoredCard:
+    """card.json, field by field."""
+
+    format: str
+    name: str
+    encoder: EncoderReference
+    layer: int
+    sample_rate: int  # Hz
+    rate_hz: float
+    frame_rule: str
+    num_units: int
+    quantizer: QuantizerReference
+    sha256: str  # `UnitModel.hash`
+    licence: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def find(folder: str | Path) -> Path:
+    """The folder of a unit model: `folder` itself, or a built-in model of that name."""
+    path = Path(folder)
+    if (path / "card.json").is_file():
+        return path
+    name = str(folder)
+    built_in = sorted(p.parent.name for p in _BUILT_IN.glob("*/card.json"))
+    if name in built_in:
+        return _BUILT_IN / name
+    raise CheckpointError(f"{folder}: no unit model there (no card.json; built in: {', '.join(built_in) or 'none'})")
+
+
+def read_card(folder: Path) -> StoredCard:
+    """card.json of a unit model folder, checked for its form only."""
+    try:
+        raw = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise ConfigError(f'format is not "{FORMAT}"')
+        return config.build(StoredCard, raw)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder / 'card.json'}: not a unit model card: {error}") from error
