@@ -37,9 +37,6 @@ from speechssl.units.units import Units
 if TYPE_CHECKING:
     from speechssl.audio import Audio
 
-FORMAT = "speechssl-unit-model-1"
-_BUILT_IN = Path(__file__).parent.parent / "assets"
-
 
 class UnitModel:
     """Waveform to `Units`: the frames of one encoder layer, each replaced by its codebook entry's number."""
@@ -83,7 +80,7 @@ class UnitModel:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def __call__(self, audio: "str | Path | Audio | np.ndarray | Tensor", sample_rate: int | None = None) -> Units:
-        """Units of a file, of `read_audio`'s result, or of samples [S] in [-1, 1] with their sample rate.
+        """Units of a file, of `read_audio`'s result, or of samples [S] in [-1, 1] at sample_rate Hz (resampled if needed).
 
         Raises AudioError for a recording that cannot be used; too few samples for a frame give empty units.
         """
@@ -241,11 +238,16 @@ def _samples(audio: "str | Path | Audio | np.ndarray | Tensor", given: int | Non
         raise DataError(f"expected mono samples [S], got shape {list(array.shape)}")
     if not np.issubdtype(array.dtype, np.floating):
         raise DataError(f"expected samples as floats in [-1, 1], got {array.dtype} (divide 16-bit integers by 32768)")
-    if given != rate:
-        raise DataError(f"samples at {given} Hz given to a model for {rate} Hz: state their rate, and resample first")
+    if given is None:
+        raise DataError("samples need their sample_rate beside them")
     if not np.isfinite(array).all():
         raise DataError("the samples contain NaN or infinity")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    samples = np.ascontiguousarray(array, dtype=np.float32)
+    if given == rate:
+        return samples
+    import soxr
+
+    return soxr.resample(samples, given, rate, quality="HQ")  # as speechssl.audio does
 
 
 def _plain(values: Any) -> Any:

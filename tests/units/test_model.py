@@ -149,7 +149,7 @@ def test_channels_and_layer_must_fit() -> None:
     [
         (np.zeros((2, 800), np.float32), 16000, "mono"),
         (np.zeros(800, np.int16), 16000, "32768"),
-        (np.zeros(800, np.float32), None, "state their rate"),
+        (np.zeros(800, np.float32), None, "sample_rate"),
         (np.full(800, np.nan, np.float32), 16000, "NaN"),
     ],
 )
