@@ -1,0 +1,148 @@
+"""Any input to a list of utterances: `open_corpus` finds out what it was given, `read_utterance` gets the samples."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+from speechssl import audio
+from speechssl.audio import Audio, AudioInfo, AudioStream
+from speechssl.data import folder, kaldi, manifest
+from speechssl.data.utterance import Utterance
+from speechssl.errors import AudioError, DataError
+
+KINDS = ("auto", "folder", "kaldi", "scp", "tsv", "jsonl", "list", "glob", "files")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Utterances in their order, with unique ids; `problems` are lines for the report (what was passed over)."""
+
+    utterances: Sequence[Utterance]
+    kind: str
+    source: str
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+
+def open_corpus(
+    spec: str | Path | Sequence[str | Path],
+    *,
+    kind: str = "auto",
+    allow_pipes: bool = False,
+    id_from: str = "relative",
+) -> Corpus:
+    """The utterances of a folder, Kaldi data dir, wav.scp, .tsv, .jsonl, glob, file(s), or a list on stdin ("-").
+
+    `kind` overrules what the name suggests. `id_from` is for files and folders: "relative" path without extension, or
+    "name". Raises DataError naming file and line.
+    """
+    if kind not in KINDS:
+        raise DataError(f"kind={kind!r}: choose one of {', '.join(KINDS)}")
+    source = str(spec) if isinstance(spec, str | Path) else f"{len(spec)} files"
+    problems: list[str] = []
+    if not isinstance(spec, str | Path):
+        kind = "files" if kind == "auto" else kind
+        utterances = _from_files(list(map(str, spec)), id_from, problems)
+    else:
+        kind = _guess(str(spec)) if kind == "auto" else kind
+        utterances = _open(kind, str(spec), allow_pipes, id_from, problems)
+    if not utterances:
+        raise DataError(f"{source}: no utterances found (read as {kind})" + "".join(f"\n  {p}" for p in problems))
+    return Corpus(utterances, kind, source, tuple(problems))
+
+
+def read_utterance(utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False) -> Audio:
+    """The samples of an utterance. Raises AudioError."""
+    return audio.read(_source(utterance, allow_pipes), sample_rate=sample_rate,
+                      start_s=utterance.start_s, end_s=utterance.end_s)  # fmt: skip
+
+
+def stream_utterance(
+    utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False, block_s: float = 30.0
+) -> AudioStream:
+    """The samples of an utterance in blocks, memory bounded. Raises AudioError, also while iterating."""
+    return audio.stream(_source(utterance, allow_pipes), sample_rate=sample_rate, block_s=block_s,
+                        start_s=utterance.start_s, end_s=utterance.end_s)  # fmt: skip
+
+
+def probe_utterance(utterance: Utterance, *, allow_pipes: bool = False) -> AudioInfo:
+    """What the header of the utterance's recording (the whole one) says. Raises AudioError."""
+    with _source(utterance, allow_pipes) as source:
+        return source.info
+
+
+def _source(utterance: Utterance, allow_pipes: bool) -> audio.Source:
+    if utterance.pipe:
+        raise AudioError("pipe-refused", f"{utterance.audio}: a command")
+    return audio.Source(utterance.audio)
+
+
+def _guess(spec: str) -> str:
+    if spec == "-":
+        return "list"
+    if Path(spec).is_dir():
+        return "kaldi" if Path(spec, "wav.scp").exists() else "folder"
+    if not os.path.lexists(spec) and has_magic(spec):
+        return "glob"
+    name = spec.lower().removesuffix(".gz")
+    by_suffix = {".scp": "scp", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "list", ".lst": "list"}
+    return by_suffix.get(Path(name).suffix, "files")
+
+
+def _open(kind: str, spec: str, allow_pipes: bool, id_from: str, problems: list[str]) -> list[Utterance]:
+    match kind:
+        case "folder":
+            utterances, found = folder.read_folder(spec, id_from=id_from)
+            problems += found
+            return utterances
+        case "kaldi":
+            return kaldi.read_dir(spec, allow_pipes=allow_pipes)
+        case "scp":
+            return kaldi.read_scp(spec, allow_pipes=allow_pipes)
+        case "tsv":
+            return _unique(manifest.read_tsv(spec), spec)
+        case "jsonl":
+            return _unique(manifest.read_jsonl(spec, allow_pipes=allow_pipes), spec)
+        case "list":
+            return _from_files(_read_list(spec), id_from, problems)
+        case "glob":
+            return _from_files(sorted(glob(spec, recursive=True), key=os.fsencode), id_from, problems)  # noqa: PTH207
+        case _:
+            if not os.path.lexists(spec):
+                raise DataError(f"{spec}: no such file or folder")
+            return _from_files([spec], id_from, problems)
+
+
+def _from_files(paths: list[str], id_from: str, problems: list[str]) -> list[Utterance]:
+    absolute = [str(Path(path).absolute()) for path in paths]
+    root = os.path.commonpath([str(Path(path).parent) for path in absolute]) if absolute else "."
+    utterances = folder.from_paths(absolute, root=root, id_from=id_from, problems=problems)
+    as_given = dict(zip(absolute, paths, strict=True))
+    return [Utterance(utterance.id, as_given[utterance.audio]) for utterance in utterances]
+
+
+def _read_list(spec: str) -> list[str]:
+    if spec == "-":
+        lines = [os.fsdecode(line.removesuffix(b"\n").removesuffix(b"\r")) for line in sys.stdin.buffer]
+    else:
+        from speechssl.data.lines import read_lines
+
+        lines = [line for _, line in read_lines(spec)]
+    return [line for line in lines if line]
+
+
+def _unique(utterances: Iterable[Utterance], source: str) -> list[Utterance]:
+    by_id: dict[str, Utterance] = {}
+    for utterance in utterances:
+        if utterance.id in by_id:
+            raise DataError(f"{source}: utterance {utterance.id!r} comes twice")
+        by_id[utterance.id] = utterance
+    return list(by_id.values())
+
+
+__all__ = ["Corpus", "open_corpus", "probe_utterance", "read_utterance", "stream_utterance"]

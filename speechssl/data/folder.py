@@ -1,0 +1,86 @@
+"""Folders, globs and lists of audio files as utterances. The id is the relative path without its last extension."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
+
+from speechssl.data.utterance import Utterance
+from speechssl.errors import DataError
+
+# Recordings by their name; those that libsndfile cannot read are listed too: reported later, not passed over here.
+_READ = "wav wave w64 rf64 flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf sph nist"
+_NOT_READ = "m4a aac alac wma amr ape ac3 wv spx webm mka"
+SUFFIXES = frozenset(f"{_READ} {_NOT_READ}".split())
+
+
+def read_folder(root: str | Path, *, id_from: str = "relative") -> tuple[list[Utterance], list[str]]:
+    """Every recording under a folder, sorted by path, and lines for the report on what was passed over."""
+    problems: list[str] = []
+    passed_over: Counter[str] = Counter()
+    paths = []
+    for path in _walk(Path(root), problems):
+        if path.suffix[1:].lower() in SUFFIXES and not path.name.startswith("._"):
+            paths.append(path)
+        else:
+            passed_over[path.suffix.lower() or path.name] += 1
+    if passed_over:
+        shown = ", ".join(f"{name} {count}" for name, count in passed_over.most_common(8))
+        problems.append(f"{root}: {passed_over.total()} files are no audio by their name, passed over ({shown})")
+    return from_paths(paths, root=root, id_from=id_from, problems=problems), problems
+
+
+def from_paths(
+    paths: Iterable[str | Path], *, root: str | Path, id_from: str = "relative", problems: list[str]
+) -> list[Utterance]:
+    """Utterances of recordings below `root`; `id_from` "relative" (path below root) or "name" (file name alone).
+
+    Raises DataError where two files get one id, naming both.
+    """
+    if id_from not in ("relative", "name"):
+        raise DataError(f"id_from={id_from!r}: choose relative or name")
+    by_id: dict[str, Utterance] = {}
+    for path in map(str, paths):
+        key = id_of(os.path.relpath(path, root) if id_from == "relative" else Path(path).name)
+        if not key.isprintable() and not _is_utf8(key):
+            problems.append(f"{path!r}: the name is not UTF-8, passed over; rename the file")
+            continue
+        if key in by_id:
+            raise DataError(f"{path} and {by_id[key].audio} would both be utterance {key!r}; rename one of them")
+        by_id[key] = Utterance(key, path)
+    return list(by_id.values())
+
+
+def id_of(path: str) -> str:
+    """A path without its last extension: `a/b.c.wav` is `a/b.c`; a name that is all extension stays."""
+    return path.removesuffix(PurePath(path).suffix)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _walk(root: Path, problems: list[str]) -> Iterator[Path]:
+    """Files below root in byte order, through symbolic links, each real folder once."""
+    seen: dict[tuple[int, int], str] = {}
+    stack = [str(root)]
+    while stack:
+        folder = stack.pop()
+        try:
+            identity = Path(folder).stat()
+            first = seen.setdefault((identity.st_dev, identity.st_ino), folder)
+            if first != folder:
+                problems.append(f"{folder}: the same folder as {first}, passed over")
+                continue
+            entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            if folder == str(root):
+                raise DataError(f"{folder}: {error.strerror}") from None
+            problems.append(f"{folder}: {error.strerror}, passed over")
+            continue
+        stack += [entry.path for entry in reversed(entries) if entry.is_dir()]
+        yield from (Path(entry.path) for entry in entries if not entry.is_dir())

@@ -1,0 +1,80 @@
+"""Text files line by line, strictly: UTF-8, lines end at LF alone, fields are split at ASCII white space alone.
+
+Python's own `str.split` and `splitlines` also break at no-break spaces and line separators, which may be part of an id.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechssl.audio.source import open_regular
+from speechssl.errors import AudioError, DataError
+
+MAX_LINE = 64 << 20  # bytes; a longer line is no manifest
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Line number (from 1) and text without its line end, of a file that may be gzipped (by its name).
+
+    Raises DataError: not a regular file, not UTF-8, a line that does not end within MAX_LINE.
+    """
+    for number, line in read_byte_lines(path):
+        yield number, decode(line, path, number)
+
+
+def read_byte_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """As `read_lines`, undecoded."""
+    try:
+        raw = open_regular(path)
+    except AudioError as error:
+        raise DataError(str(error)) from None
+    with raw:
+        file = gzip.GzipFile(fileobj=raw) if str(path).endswith(".gz") else raw
+        number = 0
+        try:
+            while line := file.readline(MAX_LINE):
+                number += 1
+                if len(line) == MAX_LINE and not line.endswith(b"\n"):
+                    raise DataError(f"{path}:{number}: line longer than {MAX_LINE} bytes")
+                yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise DataError(f"{path}:{number + 1}: damaged gzip file: {error}") from None
+
+
+def decode(line: bytes, path: str | Path, number: int) -> str:
+    """The line as text. Raises DataError naming file and line where it is not UTF-8 or holds NUL."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start}") from None
+    if "\0" in text:
+        raise DataError(f"{path}:{number}: NUL in text")
+    return text
+
+
+def read_table(path: str | Path, *, empty_ok: bool = False) -> Iterator[tuple[int, str, str]]:
+    """Line number, first field and the rest of each `key value…` line (Kaldi's tables).
+
+    Raises DataError for an empty line, and for a key without value unless `empty_ok`.
+    """
+    for number, line in read_byte_lines(path):
+        fields = line.split(None, 1)
+        if not fields:
+            raise DataError(f"{path}:{number}: empty line")
+        value = decode(fields[1].strip(), path, number) if len(fields) == 2 else ""
+        key = decode(fields[0], path, number)
+        if not value and not empty_ok:
+            raise DataError(f"{path}:{number}: {key!r} has no value")
+        yield number, key, value
+
+
+def read_unique(path: str | Path, *, empty_ok: bool = False) -> dict[str, str]:
+    """A table as a dict in file order. Raises DataError where a key comes twice, with both lines."""
+    table: dict[str, str] = {}
+    for number, key, value in read_table(path, empty_ok=empty_ok):
+        if key in table:
+            first = next(n for n, k, _ in read_table(path, empty_ok=empty_ok) if k == key)
+            raise DataError(f"{path}:{number}: {key!r} was given before, in line {first}")
+        table[key] = value
+    return table

@@ -1,0 +1,18 @@
+"""One row of a corpus: an id and where its audio is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """An utterance. `id` is an opaque string: never a path, never to be taken apart."""
+
+    id: str
+    audio: str  # path; `path:offset` for a member of a Kaldi archive; the command's text where `pipe`
+    start_s: float | None = None  # in the recording; None = its start
+    end_s: float | None = None  # None = its end
+    pipe: bool = False
+    speaker: str | None = None
+    text: str | None = None
+    extra: Mapping[str, str] | None = None  # any other per-utterance value, by the name of its file or key
