@@ -1,0 +1,93 @@
+"""The shell helpers of the recipes: options are never ignored, done steps are skipped, stale results never served."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UTILS = Path(__file__).parents[2] / "egs" / "utils"
+OPTIONS = f"""#!/usr/bin/env bash
+# usage: script
+#   --corpus DIR   where it is
+set -euo pipefail
+corpus= num_units="100 500"
+tiny=false
+. "{UTILS}/parse_options.sh"
+echo "$corpus|$num_units|$tiny"
+"""
+ONCE = f"""set -euo pipefail
+. "{UTILS}/once.sh"
+copy() {{ echo ran >>log; cat "$1" >"$2"; if [ "${{fail:-}}" ]; then false; fi; }}
+mark="$1"
+once exp/a in -- copy in exp/a "$mark"
+once exp/b exp/a -- copy exp/a exp/b
+"""
+
+
+def bash(script: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = cwd / "script.sh"
+    path.write_text(script)
+    command = ["bash", str(path), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_options_set_the_variables_named_before(tmp_path: Path) -> None:
+    run = bash(OPTIONS, "--corpus", "a b", "--num-units", "7", "--tiny", "true", cwd=tmp_path, corpus="exported")
+    assert (run.returncode, run.stdout) == (0, "a b|7|true\n")
+    assert bash(OPTIONS, cwd=tmp_path).stdout == "|100 500|false\n"
+
+
+def test_help_is_the_header(tmp_path: Path) -> None:
+    assert bash(OPTIONS, "--help", cwd=tmp_path).stdout == "usage: script\n  --corpus DIR   where it is\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nope", "3"], "unknown option --nope"),
+        (["--corpus=x"], "unknown option --corpus=x"),
+        (["--corpus"], "needs a value"),
+        (["--tiny", "yes"], "takes true or false"),
+        (["stray"], "what is stray"),
+        (["-c", "x"], "what is -c"),
+    ],
+)
+def test_whatever_is_no_option_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
+    run = bash(OPTIONS, *arguments, cwd=tmp_path)
+    assert run.returncode == 2
+    assert message in run.stderr
+
+
+def log_lines(folder: Path) -> int:
+    return len((folder / "log").read_text().splitlines())
+
+
+def test_a_finished_step_is_skipped_until_its_command_or_inputs_change(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1")
+    assert bash(ONCE, "x", cwd=tmp_path).returncode == 0
+    assert log_lines(tmp_path) == 2
+    again = bash(ONCE, "x", cwd=tmp_path)
+    assert log_lines(tmp_path) == 2 and again.stdout.count("done before") == 2
+    bash(ONCE, "y", cwd=tmp_path)  # other settings: made anew, and what depends on it too
+    assert log_lines(tmp_path) == 4
+    (tmp_path / "in").write_text("2")
+    bash(ONCE, "y", cwd=tmp_path)
+    assert log_lines(tmp_path) == 6
+    assert (tmp_path / "exp" / "b").read_text() == "2"
+    (tmp_path / "exp" / "b").unlink()
+    bash(ONCE, "y", cwd=tmp_path)
+    assert log_lines(tmp_path) == 7
+
+
+def test_a_failed_step_stops_the_script_and_runs_again(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1")
+    assert bash(ONCE, "x", cwd=tmp_path, fail="1").returncode == 1
+    assert log_lines(tmp_path) == 1 and not (tmp_path / "exp" / "a.done").exists()
+    assert (tmp_path / "exp" / "a").exists()  # the step may continue in it
+    assert bash(ONCE, "x", cwd=tmp_path).returncode == 0
+    assert log_lines(tmp_path) == 3
+
+
+def test_a_missing_input_stops_the_script(tmp_path: Path) -> None:
+    assert bash(ONCE, "x", cwd=tmp_path).returncode != 0
