@@ -4,7 +4,7 @@ N frames, C channels, V units. The ids are a function of the frame alone: whatev
 the device, `encode` returns the argmin of float64 distances, where distances closer than 2^-40 of their scale count as
 ties and ties go to the lower id.
 
-Speed comes from one float32 GEMM per block: scores s = b - x·(c - m), with m the mean centroid and b = ||c||²/2 less its
+Speed comes from one float32 GEMM per block: scores s = b - x·(c - m), m the mean centroid and b = ||c||²/2 less its
 mean, rank like ||x - c||². A row whose two best scores are closer than twice the proven rounding error of s, about
 C u |x| |c - m| (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), is decided again in float64.
 """
