@@ -20,7 +20,7 @@ def shrink(config: Architecture, *, num_layers: int = 3) -> Any:
 
 
 def hf_config_values(config: Architecture) -> dict[str, Any]:
-    """The arguments that every wav2vec 2.0-like `transformers` config shares. Eager attention: plain and independent."""
+    """The arguments that all wav2vec 2.0-like `transformers` configs share. Eager attention: plain and independent."""
     channels, kernels, strides = zip(*config.conv_layers, strict=True)
     return {
         "conv_dim": list(channels), "conv_kernel": list(kernels), "conv_stride": list(strides),

@@ -1,4 +1,4 @@
-"""Small configs of every encoder family, as plain values: one line per layout worth testing. Add a family, add it here."""
+"""Small configs of every encoder family, as plain values: one entry per layout. A new family goes here."""
 
 from typing import Any
 
@@ -8,10 +8,18 @@ BASE: dict[str, Any] = {
     "pos_conv_groups": 4,
 }  # fmt: skip
 LARGE: dict[str, Any] = {**BASE, "conv_norm": "layer", "conv_bias": True, "norm_first": True}
+SQUEEZED: dict[str, Any] = {**BASE, "pos_conv_kernel": 7}
 
 TINY: dict[str, list[dict[str, Any]]] = {
     "data2vec_audio": [{**BASE, "pos_conv_kernel": 5}, {**BASE, "pos_conv_kernel": 6}],
     "hubert": [BASE, LARGE, {**BASE, "pos_conv_norm": "batch", "projection_norm": False}],
     "mfcc": [{}, {"cmvn": True}],
+    "sew": [{**SQUEEZED, "projection": True}, {**SQUEEZED, "dim": 24, "squeeze": 3}],
+    "sew_d": [
+        {**SQUEEZED, "num_buckets": 8, "max_distance": 16},
+        {**SQUEEZED, "num_buckets": 0, "max_distance": 16, "share_keys": False, "relative_norm": False},
+    ],
+    "unispeech_sat": [BASE, LARGE],
     "wav2vec2": [BASE, LARGE, {**BASE, "dim": 24, "projection": False, "pos_conv_kernel": 7}],
+    "wavlm": [{**BASE, "num_buckets": 16, "max_distance": 20}, {**LARGE, "num_buckets": 16, "max_distance": 20}],
 }
