@@ -21,6 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechssl.errors import ConfigError
+from speechssl.nn.lengths import check_lengths, frame_lengths, valid_mask, valid_or_none, zero_padding
+
 _EPSILON = torch.finfo(torch.float32).eps  # Kaldi's floor under every logarithm
 _BLOCK_FRAMES = 4096  # frames worked on at once: bounds memory at 34 MB for any length
 
@@ -50,13 +53,13 @@ class Config:
         nyquist = self.sample_rate / 2
         high = self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
         if not 0 <= self.low_freq < high <= nyquist:
-            raise ValueError(f"mel range {self.low_freq}..{high} Hz does not lie in 0..{nyquist} Hz")
+            raise ConfigError(f"mel range {self.low_freq}..{high} Hz does not lie in 0..{nyquist} Hz")
         if not 1 <= self.num_ceps <= self.num_mels:
-            raise ValueError(f"num_ceps={self.num_ceps} must be 1..num_mels={self.num_mels}")
+            raise ConfigError(f"num_ceps={self.num_ceps} must be 1..num_mels={self.num_mels}")
         if self.deltas < 0 or self.delta_window < 1:
-            raise ValueError(f"deltas={self.deltas} must be >= 0 and delta_window={self.delta_window} >= 1")
+            raise ConfigError(f"deltas={self.deltas} must be >= 0 and delta_window={self.delta_window} >= 1")
         if min(round(self.sample_rate * self.window_ms / 1000), round(self.sample_rate * self.hop_ms / 1000)) < 1:
-            raise ValueError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be at least one sample")
+            raise ConfigError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be at least one sample")
 
 
 class Model(nn.Module):
@@ -74,30 +77,33 @@ class Model(nn.Module):
 
     def forward(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """MFCCs [B, T, C] of wav [B, S] and frame counts [B]; frames behind an utterance's end are zero."""
-        frames, frame_lengths = self.statics(wav, lengths)
-        frames = add_deltas(frames, frame_lengths, order=self.config.deltas, window=self.config.delta_window)
+        frames, counts = self.statics(wav, lengths)
+        frames = add_deltas(frames, counts, order=self.config.deltas, window=self.config.delta_window)
         if self.config.cmvn:
-            frames = normalize_channels(frames, frame_lengths)
-        return (frames * _valid(frame_lengths, frames.shape[1])).to(wav.dtype), frame_lengths
+            frames = normalize_channels(frames, counts)
+        return zero_padding(frames, valid_or_none(counts, frames.shape[1])).to(wav.dtype), counts
 
     def layers(
         self, wav: Tensor, lengths: Tensor | None = None, *, upto: int | None = None
     ) -> tuple[list[Tensor], Tensor]:
-        """`[forward(wav)]`, the only layer there is; ValueError for any other than layer 0."""
+        """`[forward(wav)]`, the only layer there is; ConfigError for any other than layer 0."""
         if upto not in (None, 0):
-            raise ValueError(f"layer {upto}: an MFCC encoder has layer 0 only")
-        frames, frame_lengths = self(wav, lengths)
-        return [frames], frame_lengths
+            raise ConfigError(f"layer {upto} does not exist: MFCCs have layer 0 only")
+        frames, counts = self(wav, lengths)
+        return [frames], counts
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Frames for sample counts: floor((S - receptive_field) / hop) + 1, at least 0 (Kaldi's snip-edges)."""
-        frames = torch.div(lengths - self.receptive_field, self.hop, rounding_mode="floor") + 1
-        return frames.clamp_min(0)
+        return frame_lengths(lengths, kernel=self.receptive_field, stride=self.hop)
 
     def statics(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The cepstra without deltas, [B, T, num_ceps] float64, and frame counts [B]."""
+        """The cepstra without deltas, [B, T, num_ceps] float64, and frame counts [B]; padded frames mean nothing."""
+        if wav.ndim != 2:
+            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
         if lengths is None:
-            lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
+            lengths = wav.new_full((wav.shape[0],), wav.shape[1]).long()
+        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        wav = zero_padding(wav, valid_or_none(lengths, wav.shape[1]))  # padding may hold anything, NaN included
         if wav.shape[1] < self.receptive_field:
             blocks = [wav.new_zeros((len(wav), 0, self.config.num_ceps), dtype=torch.float64)]
         else:
@@ -106,13 +112,13 @@ class Model(nn.Module):
         return torch.cat(blocks, dim=1), self.frame_lengths(lengths)
 
 
-def add_deltas(frames: Tensor, frame_lengths: Tensor, *, order: int, window: int) -> Tensor:
+def add_deltas(frames: Tensor, lengths: Tensor, *, order: int, window: int) -> Tensor:
     """frames [B, T, C] with their deltas of 1..order behind them, [B, T, C * (1 + order)] (Kaldi's `add-deltas`).
 
     Order k is the k-fold convolution of the filter j / sum(j^2), j = -window..window; the first and last real frames
     stand in for what lies outside the utterance.
     """
-    last = (frame_lengths - 1).clamp_min(0).unsqueeze(1)
+    last = (lengths - 1).clamp_min(0).unsqueeze(1)
     times = torch.arange(frames.shape[1], device=frames.device)
     outputs = [frames]
     for scales in _delta_filters(order, window)[1:]:
@@ -125,13 +131,13 @@ def add_deltas(frames: Tensor, frame_lengths: Tensor, *, order: int, window: int
     return torch.cat(outputs, dim=2)
 
 
-def normalize_channels(frames: Tensor, frame_lengths: Tensor) -> Tensor:
+def normalize_channels(frames: Tensor, lengths: Tensor) -> Tensor:
     """frames [B, T, C] with zero mean and unit variance over each utterance's real frames; constant channels become 0.
 
     differs: Kaldi subtracts the mean only, and before the deltas; here all channels weigh the same in a k-means.
     """
-    valid = _valid(frame_lengths, frames.shape[1])
-    count = frame_lengths.clamp_min(1).view(-1, 1, 1)
+    valid = valid_mask(lengths, frames.shape[1]).unsqueeze(2)
+    count = lengths.clamp_min(1).view(-1, 1, 1)
     centred = (frames - (frames * valid).sum(1, keepdim=True) / count) * valid
     variance = centred.square().sum(1, keepdim=True) / count
     return centred * variance.clamp_min(_EPSILON).rsqrt()
@@ -203,8 +209,3 @@ def _delta_filters(order: int, window: int) -> list[list[float]]:
                 wider[i + j] += a * b
         filters.append(wider)
     return filters
-
-
-def _valid(frame_lengths: Tensor, num_frames: int) -> Tensor:
-    """True for real frames, [B, T, 1]."""
-    return (torch.arange(num_frames, device=frame_lengths.device) < frame_lengths.unsqueeze(1)).unsqueeze(2)
