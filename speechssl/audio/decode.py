@@ -14,11 +14,14 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from speechssl.audio.flac import HASHED, Md5Reader
 from speechssl.audio.source import AudioInfo, Source
 from speechssl.errors import AudioError
 
 MAX_OVERSHOOT_S = 0.5  # a segment may end this much after the recording (as in Kaldi's extract-segments); it is cut
 _BLOCK_SAMPLES = 1 << 19  # decoded at once, all channels together
+_EXACT_SEEK = frozenset(["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+_RUN_UP_S = 1  # lossy codecs carry state from frame to frame: decode this much before a segment
 _LARGEST_SAMPLE = 2.0**31  # beyond integer-scaled floats: no recording
 
 
@@ -162,23 +165,46 @@ class AudioStream(Iterator[NDArray[np.float32]]):
             raise AudioError("empty", f"{self._source.name}: no samples")
 
     def _decoded(self, wanted: int) -> Iterator[NDArray[np.float32]]:
-        sound, name = self._source.sound, self._source.name
+        sound, name, info = self._source.sound, self._source.name, self.source
+        whole = self._start == 0 and wanted >= info.num_frames >= 0
+        if self._start == 0 and (whole or info.num_frames < 0):
+            self._notes += self._source.verify_whole()
+        md5 = self._source.header.md5 if whole and info.subtype in HASHED else None
+        checked = Md5Reader(sound) if md5 else None
         size = max(1, _BLOCK_SAMPLES // self.source.channels)
         num_done = 0
         try:
-            if self._start:
-                sound.seek(self._start)
+            self._seek()
             while num_done < wanted:
-                block = sound.read(min(size, wanted - num_done), dtype="float32", always_2d=True)
+                ask = min(size, wanted - num_done)
+                block = checked.read(ask) if checked else sound.read(ask, dtype="float32", always_2d=True)
                 if not len(block):
                     break
                 num_done += len(block)
                 yield block
         except soundfile.LibsndfileError as error:
-            raise AudioError("corrupt", f"{name}: decoder: {error.error_string}") from None
+            code = "truncated" if self._source.at_end() else "corrupt"
+            message = error.error_string or f"error {error.code}"
+            raise AudioError(code, f"{name}: the decoder stopped after {num_done} frames: {message}") from None
         if self.source.num_frames >= 0 and num_done < wanted:
             message = f"header announces {wanted} frames from {self._start}, only {num_done} could be decoded"
             raise AudioError("truncated", f"{name}: {message}")
+        if checked and md5 and not checked.matches(md5):
+            raise AudioError("corrupt", f"{name}: the decoded audio does not match the MD5 in the FLAC header")
+
+    def _seek(self) -> None:
+        """Go to the first frame: by seeking where that is exact, else by decoding up to it."""
+        sound, block = self._source.sound, max(1, _BLOCK_SAMPLES // self.source.channels)
+        run_up = 0 if self.source.subtype in _EXACT_SEEK else _RUN_UP_S * self.source.sample_rate
+        to_skip = self._start
+        if sound.seekable() and self._start > run_up:
+            sound.seek(self._start - run_up)
+            to_skip = run_up
+        while to_skip > 0:
+            skipped = len(sound.read(min(block, to_skip), dtype="float32", always_2d=True))
+            if not skipped:
+                return
+            to_skip -= skipped
 
     def _look_at(self, block: NDArray[np.float32]) -> None:
         size = np.abs(block)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from speechssl.audio.containers import Header, inspect
+from speechssl.audio.containers import Header, inspect, verify_whole
 from speechssl.errors import AudioError
 
 REASONS = (
@@ -47,13 +47,13 @@ def probe(path: str | Path) -> AudioInfo:
 class Source:
     """An open recording: `info`, `header` (facts and notes of the checks) and `sound` (a soundfile.SoundFile).
 
-    `path` names it in messages; `data` are its bytes where it is not a file of its own (an archive member, the
-    output of a command). `streamed` says that a header without length is normal.
+    `path` names it in messages; `data` are its bytes, or an open file of them, where it is not a file of its own (an
+    archive member, the output of a command). `streamed` says that a header without length is normal.
     """
 
-    def __init__(self, path: str | Path, data: bytes | None = None, *, streamed: bool = False) -> None:
+    def __init__(self, path: str | Path, data: bytes | BinaryIO | None = None, *, streamed: bool = False) -> None:
         self.name = str(path)
-        self._file = open_regular(path) if data is None else io.BytesIO(data)
+        self._file = open_regular(path) if data is None else io.BytesIO(data) if isinstance(data, bytes) else data
         try:
             self.header: Header = inspect(self._file, self.name, streamed=streamed)
             self.sound = self._open_sound()
@@ -79,13 +79,32 @@ class Source:
         self.sound.close()
         self._file.close()
 
-    def _open_sound(self) -> soundfile.SoundFile:
-        self._file.seek(0)
+    def verify_whole(self) -> list[str]:
+        """Checks over all bytes, for a file that will be read whole; returns notes. Raises AudioError."""
+        position = self._position()
+        notes = verify_whole(self._file, self.header, self.name)
+        self._seek(position)  # the decoder reads through the same file and must find it as it was
+        return notes
+
+    def at_end(self) -> bool:
+        """Whether the decoder has taken all bytes."""
+        return self._position() >= self.header.size
+
+    def _position(self) -> int:
         in_memory = isinstance(self._file, io.BytesIO)
+        return self._file.tell() if in_memory else os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+
+    def _seek(self, position: int) -> None:
+        """Also of the file descriptor, which the buffered file's own seek may leave where it was."""
+        self._file.seek(position)
+        if not isinstance(self._file, io.BytesIO):
+            os.lseek(self._file.fileno(), position, os.SEEK_SET)
+
+    def _open_sound(self) -> soundfile.SoundFile:
+        self._seek(0)
         try:
-            if in_memory:
+            if isinstance(self._file, io.BytesIO):
                 return soundfile.SoundFile(self._file)
-            os.lseek(self._file.fileno(), 0, os.SEEK_SET)  # the buffered file's own seek may leave it where it was
             return soundfile.SoundFile(self._file.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
             unknown_to_all = self.header.container == "" and error.code in (1, 3)
