@@ -5,7 +5,7 @@
 while [ $# -gt 0 ]; do
   case "$1" in
     --help | -h)
-      sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+      sed -n '2,/^[^#]/{/^# shellcheck/d;/^#/s/^# \{0,1\}//p}' "$0"
       exit 0
       ;;
     --[a-z]*)

@@ -53,13 +53,21 @@ class Alignments:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def frames(self, utterance: str, rate_hz: float) -> NDArray[np.int32]:
-        """Label ids [T] at rate_hz up to the last label's end. Raises DataError where the file has another rate."""
+    def frames(self, utterance: str, rate_hz: float, *, shift_s: float = 0.0) -> NDArray[np.int32]:
+        """Label ids [T] at rate_hz up to the last label's end, every label moved by shift_s (negative: earlier).
+
+        Raises DataError for a rate that the file does not have, and for per-frame labels moved by half frames.
+        """
         starts, ends, ids = self.runs[utterance]
         if self.rate_hz is None:  # a frame belongs to a segment if its centre does
-            starts, ends = (np.ceil(times * rate_hz - 0.5 - 1e-6).astype(np.int64) for times in (starts, ends))
-        elif rate_hz != self.rate_hz:
-            raise DataError(f"labels of {self.rate_hz:g} Hz asked for at {rate_hz:g} Hz; per-frame labels keep theirs")
+            starts, ends = (np.ceil((t + shift_s) * rate_hz - 0.5 - 1e-6).astype(np.int64) for t in (starts, ends))
+        else:
+            if rate_hz != self.rate_hz:
+                raise DataError(f"labels of {self.rate_hz:g} Hz asked for at {rate_hz:g} Hz; they have one rate")
+            if abs(shift_s * rate_hz - round(shift_s * rate_hz)) > 1e-6:
+                raise DataError(f"a shift of {shift_s:g} s is no whole number of label frames at {rate_hz:g} Hz")
+            starts, ends = (times.astype(np.int64) + round(shift_s * rate_hz) for times in (starts, ends))
+        starts, ends = starts.clip(0), ends.clip(0)
         frames = np.full(int(ends[-1]) if len(ends) else 0, UNLABELLED, np.int32)
         for start, end, label in zip(starts, ends, ids, strict=True):
             frames[start:end] = label

@@ -34,9 +34,11 @@ def score_corpus(
     num_units: int,
     unit_rate: float,
     label_rate: float = 100.0,
+    label_shift_s: float = 0.0,
 ) -> UnitReport:
     """Score (id, units [T] at unit_rate) pairs, over the utterances that have an alignment; with None, over all.
 
+    label_shift_s moves every label (negative: earlier), for alignments that are known to lag.
     Raises DataError where rates do not fit, lengths show that a stated rate is wrong, or an id comes twice.
     """
     counts = UnitCounts(num_units, unit_rate=unit_rate, label_rate=label_rate)
@@ -53,7 +55,7 @@ def score_corpus(
         elif name not in alignments:
             without_alignment.append(name)
         else:
-            phones = alignments.frames(name, label_rate)
+            phones = alignments.frames(name, label_rate, shift_s=label_shift_s)
             counts.add(units, phones)
             ends = len(units) / unit_rate, len(phones) / label_rate
             unit_seconds, label_seconds = unit_seconds + ends[0], label_seconds + ends[1]

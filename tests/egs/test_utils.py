@@ -17,7 +17,7 @@ tiny=false
 echo "$corpus|$num_units|$tiny"
 """
 ONCE = f"""set -euo pipefail
-. "{UTILS}/once.sh"
+. "{UTILS}/stages.sh"
 copy() {{ echo ran >>log; cat "$1" >"$2"; if [ "${{fail:-}}" ]; then false; fi; }}
 mark="$1"
 once exp/a in -- copy in exp/a "$mark"

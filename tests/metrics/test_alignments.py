@@ -119,6 +119,20 @@ def test_per_frame_labels_keep_their_rate(tmp_path: Path) -> None:
         alignments.frames("utt/1.x", 100)
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
+def test_a_shift_moves_every_label(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(FILES[name])
+    alignments = read_alignments(tmp_path / name)
+    shifted = [
+        "".join(alignments.labels[i][0] if i >= 0 else "-" for i in alignments.frames("utt/1.x", 100, shift_s=s))
+        for s in (0.02, 0.01, -0.01, -0.02, -0.05, -1.0)
+    ]
+    assert shifted == ["--aaaSS", "-aaaSS", "aaSS", "aSS", "", ""]
+    if name == "a.jsonl":
+        with pytest.raises(DataError, match="whole number of label frames"):
+            alignments.frames("utt/1.x", 100, shift_s=0.005)
+
+
 def test_an_utterance_without_labels_has_no_frames(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"name": "u", "phones": []}\n')
     assert read_alignments(tmp_path / "a.jsonl").frames("u", 100).tolist() == []

@@ -23,6 +23,8 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--alignments", type=Path, help="phone alignments; vowels lose their stress mark (AH0 -> AH)")
     args = parser.parse_args()
+    if not args.subset.is_dir():
+        return fail(f"{args.subset}: no such folder; run.sh --download true fetches the subsets of LibriSpeech")
     audio: dict[str, Path] = {}
     for path in args.subset.rglob("*"):
         if path.suffix.lower() in AUDIO and audio.setdefault(path.stem, path) != path:

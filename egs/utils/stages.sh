@@ -1,4 +1,21 @@
 # shellcheck shell=bash
+# at_stage N "what it does": whether stage N is asked for (--stage, --stop-stage); says so.
+at_stage() {
+  # shellcheck disable=SC2154  # stage and stop_stage are options of the script
+  if [ "$stage" -gt "$1" ] || [ "$stop_stage" -lt "$1" ]; then return 1; fi
+  echo "stage $1: $2"
+}
+
+# absolute VARIABLE...: those that name files or folders, as seen from where the caller stands, become absolute paths.
+absolute() {
+  local name
+  for name; do
+    if [ -e "${!name}" ]; then
+      printf -v "$name" '%s/%s' "$(cd "$(dirname "${!name}")" && pwd)" "$(basename "${!name}")"
+    fi
+  done
+}
+
 # once OUT INPUT... -- COMMAND...
 #   COMMAND makes OUT (a file or folder) from the INPUTs. It is run unless the very same command has already made OUT
 #   from the same inputs: OUT.done holds the command and the inputs' checksums (of a folder INPUT its own .done). With
