@@ -10,8 +10,9 @@ from pathlib import Path
 from speechssl import audio
 from speechssl.audio import Audio, AudioInfo, AudioStream
 from speechssl.data import folder, kaldi, manifest
+from speechssl.data.recording import open_recording
 from speechssl.data.utterance import Utterance
-from speechssl.errors import AudioError, DataError
+from speechssl.errors import DataError
 
 KINDS = ("auto", "folder", "kaldi", "scp", "tsv", "jsonl", "list", "glob", "files")
 
@@ -58,7 +59,7 @@ def open_corpus(
 
 def read_utterance(utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False) -> Audio:
     """The samples of an utterance. Raises AudioError."""
-    return audio.read(_source(utterance, allow_pipes), sample_rate=sample_rate,
+    return audio.read(open_recording(utterance, allow_pipes=allow_pipes), sample_rate=sample_rate,
                       start_s=utterance.start_s, end_s=utterance.end_s)  # fmt: skip
 
 
@@ -66,20 +67,14 @@ def stream_utterance(
     utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False, block_s: float = 30.0
 ) -> AudioStream:
     """The samples of an utterance in blocks, memory bounded. Raises AudioError, also while iterating."""
-    return audio.stream(_source(utterance, allow_pipes), sample_rate=sample_rate, block_s=block_s,
+    return audio.stream(open_recording(utterance, allow_pipes=allow_pipes), sample_rate=sample_rate, block_s=block_s,
                         start_s=utterance.start_s, end_s=utterance.end_s)  # fmt: skip
 
 
 def probe_utterance(utterance: Utterance, *, allow_pipes: bool = False) -> AudioInfo:
     """What the header of the utterance's recording (the whole one) says. Raises AudioError."""
-    with _source(utterance, allow_pipes) as source:
+    with open_recording(utterance, allow_pipes=allow_pipes) as source:
         return source.info
-
-
-def _source(utterance: Utterance, allow_pipes: bool) -> audio.Source:
-    if utterance.pipe:
-        raise AudioError("pipe-refused", f"{utterance.audio}: a command")
-    return audio.Source(utterance.audio)
 
 
 def _guess(spec: str) -> str:

@@ -3,7 +3,9 @@
 Python's own `str.split` and `splitlines` also break at no-break spaces and line separators, which may be part of an id.
 """
 
+import codecs
 import gzip
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from speechssl.audio.source import open_regular
 from speechssl.errors import AudioError, DataError
 
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # \s: Unicode white space too
 MAX_LINE = 64 << 20  # bytes; a longer line is no manifest
 
 
@@ -37,6 +40,8 @@ def read_byte_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 if len(line) == MAX_LINE and not line.endswith(b"\n"):
                     raise DataError(f"{path}:{number}: line longer than {MAX_LINE} bytes")
+                if number == 1 and line.startswith(codecs.BOM_UTF8):
+                    raise DataError(f"{path}:1: begins with a byte order mark; remove it")
                 yield number, line.removesuffix(b"\n").removesuffix(b"\r")
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DataError(f"{path}:{number + 1}: damaged gzip file: {error}") from None
@@ -51,6 +56,12 @@ def decode(line: bytes, path: str | Path, number: int) -> str:
     if "\0" in text:
         raise DataError(f"{path}:{number}: NUL in text")
     return text
+
+
+def check_id(key: str, where: str) -> None:
+    """Raise DataError, beginning with `where`, for an id that a `key value` line cannot hold."""
+    if not key or _NOT_IN_IDS.search(key):
+        raise DataError(f"{where}: id {key!r} is empty or holds white space or control characters, impossible here")
 
 
 def read_table(path: str | Path, *, empty_ok: bool = False) -> Iterator[tuple[int, str, str]]:
