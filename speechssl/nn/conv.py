@@ -45,17 +45,22 @@ class TimeNorm(nn.Module):
             moments = _masked_moments(x, lengths)
         scale = self.weight * (moments.var + self.eps).rsqrt()
         shift = self.bias - moments.mean * scale
-        return x * scale.unsqueeze(-1).to(x.dtype) + shift.unsqueeze(-1).to(x.dtype)
+        dtype = _at_least_float32(x.dtype)
+        return (x * scale.unsqueeze(-1).to(dtype) + shift.unsqueeze(-1).to(dtype)).to(x.dtype)
 
 
 def _masked_moments(x: Tensor, lengths: Tensor) -> Moments:
-    """Two passes, because E[x^2] - E[x]^2 cancels; at least in float32."""
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    """Two passes, because E[x^2] - E[x]^2 cancels."""
+    x = x.to(_at_least_float32(x.dtype))
     padding = ~valid_mask(lengths, x.shape[2]).unsqueeze(1)
     count = lengths.clamp(min=1).view(-1, 1)
     mean = x.masked_fill(padding, 0).sum(-1) / count
     var = (x - mean.unsqueeze(-1)).masked_fill(padding, 0).square().sum(-1) / count
     return Moments(mean, var)
+
+
+def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 class ChannelNorm(nn.LayerNorm):

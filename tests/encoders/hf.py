@@ -1,6 +1,7 @@
 """Pairs of one of our encoders and its `transformers` model."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,6 +18,12 @@ def shrink(config: Architecture, *, num_layers: int = 3) -> Any:
         config, conv_layers=conv_layers, dim=config.dim // 16, ffn_dim=config.ffn_dim // 16, num_heads=4,
         num_layers=num_layers, pos_conv_groups=8,
     )  # fmt: skip
+
+
+def small_presets(presets: Mapping[str, Architecture]) -> dict[str, Any]:
+    """Each size class made small, once where several share their numbers."""
+    distinct = {config: name for name, config in reversed(presets.items())}
+    return {name: shrink(config) for config, name in distinct.items()}
 
 
 def hf_config_values(config: Architecture) -> dict[str, Any]:

@@ -5,10 +5,10 @@ import torch
 from transformers import Data2VecAudioConfig, Data2VecAudioModel
 
 from speechssl.encoders.data2vec_audio import PRESETS, Config, Model
-from tests.encoders.hf import hf_config_values, hf_pair, shrink
+from tests.encoders.hf import hf_config_values, hf_pair, small_presets
 from tests.encoders.parity import Pair, check_gradients, check_padded, check_single
 
-SMALL = {name: shrink(config) for name, config in PRESETS.items()}
+SMALL = small_presets(PRESETS)
 DTYPES = [torch.float32, torch.float64]
 
 

@@ -7,10 +7,10 @@ import torch
 from transformers import HubertConfig, HubertModel
 
 from speechssl.encoders.hubert import PRESETS, Config, Model
-from tests.encoders.hf import hf_config_values, hf_pair, shrink
+from tests.encoders.hf import hf_config_values, hf_pair, shrink, small_presets
 from tests.encoders.parity import Pair, check_gradients, check_padded, check_single
 
-SMALL = {name: shrink(config) for name, config in PRESETS.items()} | {
+SMALL = small_presets(PRESETS) | {
     "no-projection-norm": dataclasses.replace(shrink(PRESETS["base"]), projection_norm=False),  # DistilHuBERT
     "large-conv-bias": dataclasses.replace(shrink(PRESETS["large"]), conv_bias=True),  # as Hugging Face stores it
 }

@@ -7,7 +7,7 @@ from torchaudio.models import wav2vec2_model
 
 from speechssl.encoders import hubert, wav2vec2
 from speechssl.nn.speech_encoder import Architecture
-from tests.encoders.hf import hf_names, shrink
+from tests.encoders.hf import hf_names, small_presets
 from tests.encoders.parity import (
     Outputs,
     Pair,
@@ -18,9 +18,9 @@ from tests.encoders.parity import (
     randomize,
 )
 
-SMALL = {f"wav2vec2-{name}": (wav2vec2.Model, shrink(config)) for name, config in wav2vec2.PRESETS.items()} | {
-    f"hubert-{name}": (hubert.Model, shrink(config))
-    for name, config in hubert.PRESETS.items()
+SMALL = {f"wav2vec2-{name}": (wav2vec2.Model, config) for name, config in small_presets(wav2vec2.PRESETS).items()} | {
+    f"hubert-{name}": (hubert.Model, config)
+    for name, config in small_presets(hubert.PRESETS).items()
     if config.pos_conv_norm == "weight"  # torchaudio has no batch norm there
 }
 

@@ -7,10 +7,10 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from speechssl.encoders.wav2vec2 import PRESETS, Config, Model
-from tests.encoders.hf import hf_config_values, hf_pair, shrink
+from tests.encoders.hf import hf_config_values, hf_pair, shrink, small_presets
 from tests.encoders.parity import Pair, check_gradients, check_padded, check_single
 
-SMALL = {name: shrink(config) for name, config in PRESETS.items()} | {
+SMALL = small_presets(PRESETS) | {
     "eps": dataclasses.replace(shrink(PRESETS["base"]), layer_norm_eps=1e-3),
     "odd-kernel": dataclasses.replace(shrink(PRESETS["base"]), pos_conv_kernel=7),
     "group-norm-with-bias": dataclasses.replace(shrink(PRESETS["base"]), conv_bias=True),
