@@ -36,6 +36,10 @@ once() {
     echo "  $inputs-> $out: done before"
     return
   fi
+  if [ -e "$out" ] && [ ! -f "$out.done" ] && [ ! -f "$out.begun" ]; then
+    echo "$0: $out is there but not from here: move it away or choose another folder" >&2
+    exit 2
+  fi
   if [ "$(cat "$out.begun" 2>/dev/null)" != "$key" ]; then rm -rf -- "$out"; fi
   rm -f -- "$out.done"
   mkdir -p "$(dirname "$out")"

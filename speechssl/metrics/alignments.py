@@ -142,7 +142,7 @@ def _json_line(path: Path, number: int, line: str) -> tuple[str, list[str]]:
     try:
         row = json.loads(line)
         utterance, labels = row.get("name", row.get("id")), row.get("phones", row.get("labels"))
-    except (json.JSONDecodeError, AttributeError) as error:
+    except (json.JSONDecodeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}:{number}: not a JSON object: {error}") from error
     if not isinstance(utterance, str) or not isinstance(labels, list) or not all(isinstance(x, str) for x in labels):
         raise DataError(f'{path}:{number}: want {{"name": "utterance", "phones": ["SIL", "AE", ...]}}')

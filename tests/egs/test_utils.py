@@ -91,3 +91,12 @@ def test_a_failed_step_stops_the_script_and_runs_again(tmp_path: Path) -> None:
 
 def test_a_missing_input_stops_the_script(tmp_path: Path) -> None:
     assert bash(ONCE, "x", cwd=tmp_path).returncode != 0
+
+
+def test_what_somebody_else_made_is_never_removed(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("1")
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "a").write_text("precious")
+    run = bash(ONCE, "x", cwd=tmp_path)
+    assert run.returncode == 2 and "not from here" in run.stderr
+    assert (tmp_path / "exp" / "a").read_text() == "precious"

@@ -4,21 +4,25 @@
 # usage: run.sh --corpus DIR [--option value ...]
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
 #   --num-units "100 500"   codebook sizes;  --seeds "0 1 2"  one codebook each per size
-#   --encoder conf/mfcc.toml  --layer 0      what gives the frames
+#   --conf conf/mfcc.toml   settings of the MFCCs
 #   --workers 2             processes;  --limit 0  utterances per split (0: all)
 #   --data data --exp exp   folders for data dirs and results
 #   --tiny true             a miniature that ends within a minute
 #   --stage 0 --stop-stage 4
 set -euo pipefail
-corpus='' num_units="100 500" seeds="0 1 2" encoder=conf/mfcc.toml layer=0 workers=2 limit=0
+corpus='' num_units="100 500" seeds="0 1 2" conf=conf/mfcc.toml workers=2 limit=0
 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the Mboshi folder, not '$corpus'" >&2; exit 2; fi
-absolute corpus encoder
+absolute corpus conf
 cd "$(dirname "$0")"
 . ./path.sh
-if "$tiny"; then num_units="8 16" seeds="0 1" limit=40 data="$data/tiny" exp="$exp/tiny"; fi
+if "$tiny"; then
+  num_units="8 16" seeds="0 1" limit=40 data="$data/tiny" exp="$exp/tiny"
+else
+  data="$data/full"
+fi
 models="$(for k in $num_units; do for s in $seeds; do echo "k${k}_s$s"; done; done)"
 
 if at_stage 0 "$corpus -> Kaldi data dirs"; then
@@ -26,10 +30,11 @@ if at_stage 0 "$corpus -> Kaldi data dirs"; then
     local/prepare_data.py "$corpus" "$data" --limit "$limit"
 fi
 if at_stage 1 "$data/train -> unit models"; then
+  once "$exp/encoder" "$conf" local/make_encoder.py -- local/make_encoder.py "$conf" "$exp/encoder"
   for model in $models; do
     k="${model%_s*}" seed="${model#*_s}"
-    once "$exp/$model/model" "$data" "$encoder" -- speechssl kmeans "$data/train" --encoder "$encoder" \
-      --layer "$layer" --num-units "${k#k}" --seed "$seed" --workers "$workers" -o "$exp/$model/model"
+    once "$exp/$model/model" "$data" "$exp/encoder" -- speechssl kmeans "$data/train" --encoder "$exp/encoder" \
+      --layer 0 --num-units "${k#k}" --seed "$seed" --workers "$workers" -o "$exp/$model/model"
   done
 fi
 if at_stage 2 "$data/dev, unit models -> units"; then

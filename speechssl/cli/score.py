@@ -1,0 +1,141 @@
+"""Measure units. `speechssl score units UNITS --phones FILE` compares discrete units with phone alignments.
+
+UNITS is an output folder of `speechssl units`, or a file of units: jsonl, or text `id unit unit ...`. FILE holds phone
+alignments: jsonl or text with one label per frame, TSV `utt start_s end_s label`, Kaldi ctm, or a folder of TextGrids.
+Printed: PNMI, phone purity, cluster purity (silence counts as a class), perplexity, active codes, bitrate = log2(V) x
+rate of deduplicated units, entropy bitrate. Without --phones only what needs none.
+
+Everything is measured over the utterances that have both units and an alignment. Others are counted and reported, and
+the exit code is 1, unless --allow-missing says that this is expected.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+
+    from speechssl.metrics.unit_report import UnitReport
+
+SUMMARY = "measure units: PNMI, purities, perplexity, bitrate"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`units UNITS [--phones FILE]`; other kinds of scores become other subcommands."""
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    units = kinds.add_parser("units", help="discrete units, against phones", description=__doc__,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    units.add_argument("units", metavar="UNITS", help="output folder of `speechssl units`, or a file of units")
+    units.add_argument("--phones", metavar="FILE", help="phone alignments of the same utterances")
+    units.add_argument("--phones-format", default="auto", metavar="NAME",
+                       help="jsonl, frames, tsv, ctm or textgrid (default: from name and content)")  # fmt: skip
+    units.add_argument("--phone-rate", type=float, default=100.0, metavar="HZ",
+                       help="rate at which labels are compared; that of per-frame labels (default 100)")  # fmt: skip
+    units.add_argument("--phone-shift", type=float, default=0.0, metavar="S",
+                       help="move every label by so many seconds, negative: earlier (default 0)")  # fmt: skip
+    units.add_argument("--tier", default="", help="tier of the TextGrids (default: phones, or the only one)")
+    units.add_argument("--allow-missing", action="store_true",
+                       help="utterances without an alignment, or without units, are expected")  # fmt: skip
+    units.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
+    units.add_argument("--unit-rate", type=float, metavar="HZ", help="unit rate, for files that do not say")
+    units.add_argument("--json", action="store_true", help="print one JSON object")
+    units.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score and print."""
+    import json
+    from pathlib import Path
+
+    from speechssl.errors import ConfigError, DataError
+    from speechssl.metrics.alignments import read_alignments
+    from speechssl.metrics.unit_report import score_corpus
+
+    if args.phones is None and (args.phone_shift or args.tier or args.phones_format != "auto"):
+        raise ConfigError("--phone-shift, --tier and --phones-format have no effect without --phones")
+    num_units, unit_rate, utterances = _open(Path(args.units), args.num_units, args.unit_rate)
+    alignments = None
+    if args.phones is not None:
+        alignments = read_alignments(args.phones, kind=args.phones_format, rate_hz=args.phone_rate, tier=args.tier)
+    report = score_corpus(utterances, alignments, num_units=num_units, unit_rate=unit_rate,
+                          label_rate=args.phone_rate, label_shift_s=args.phone_shift)  # fmt: skip
+    if not report.scores.utterances:
+        found = f"{len(report.without_alignment)} utterances with units, {len(alignments or ())} with an alignment"
+        raise DataError(f"nothing to score: {found}, none with both" if alignments else "nothing to score: no units")
+    row = _row(report, args.phones is not None, args.phone_shift)
+    text = json.dumps(row, indent=2, ensure_ascii=False)
+    if args.output:
+        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.output).write_text(text + "\n", encoding="utf-8")
+    print(text if args.json else "\n".join(_lines(row)))
+    missing = report.without_alignment or report.without_units
+    return 1 if missing and not args.allow_missing else 0
+
+
+def _open(
+    path: Any, num_units: int | None, unit_rate: float | None
+) -> "tuple[int, float, Iterator[tuple[str, np.ndarray]]]":
+    """Codebook size, rate and units frame by frame of an output folder or a file."""
+    from speechssl.errors import ConfigError, DataError
+    from speechssl.extract import job as jobs
+    from speechssl.extract.outputs import read_units
+    from speechssl.metrics.unit_files import read_unit_file
+
+    if not path.is_dir():
+        return read_unit_file(path, num_units=num_units, unit_rate=unit_rate)
+    if num_units is not None or unit_rate is not None:
+        raise ConfigError("--num-units and --unit-rate have no effect on an output folder, which knows both")
+    model = jobs.load(path).model
+    if not (path / "sha256sums").exists():
+        raise DataError(f"{path}: not finished; give the same `speechssl units` command again to go on")
+    return model.num_units or 0, model.rate_hz, ((name, units.frames()) for name, units in read_units(path))
+
+
+def _row(report: "UnitReport", with_phones: bool, shift_s: float) -> dict[str, Any]:
+    """What is printed and stored; None for what is undefined, as JSON has no nan."""
+    import dataclasses
+    import math
+
+    row = dataclasses.asdict(report.scores)
+    row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+    if with_phones:
+        row |= {
+            "phone_shift_s": shift_s,
+            "without_alignment": len(report.without_alignment),
+            "without_units": len(report.without_units),
+            "examples_without": [*report.without_alignment[:3], *report.without_units[:3]],
+            "largest_difference_s": round(report.largest_difference_s, 4),
+            "largest_difference_in": report.largest_difference_in,
+        }
+    return row
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
+    def number(key: str, decimals: int) -> str:
+        return "undefined" if row[key] is None else f"{row[key]:.{decimals}f}"
+
+    lines = [
+        f"PNMI             {number('pnmi', 6)}",
+        f"phone purity     {number('phone_purity', 6)}",
+        f"cluster purity   {number('cluster_purity', 6)}",
+        f"phone classes    {row['num_phones']}",
+    ]
+    lines = (lines if "without_units" in row else []) + [
+        f"perplexity       {number('perplexity', 4)}",
+        f"active codes     {row['active_codes']} of {row['num_units']}",
+        f"bitrate          {number('bitrate', 6)} bit/s = log2({row['num_units']}) x {number('unit_rate', 4)} units/s",
+        f"entropy bitrate  {number('entropy_bitrate', 6)} bit/s",
+        f"over             {row['utterances']} utterances, {row['seconds']:.1f} s of units"
+        + (f", {row['labelled_seconds']:.1f} s labelled" if "without_units" in row else ""),
+    ]
+    if row.get("without_alignment") or row.get("without_units"):
+        lines.append(
+            f"not scored       {row['without_alignment']} utterances without an alignment, {row['without_units']} "
+            f"alignments without units, for example {', '.join(row['examples_without'])}"
+        )
+    if row.get("largest_difference_s"):
+        lines.append(f"lengths          units and labels end up to {row['largest_difference_s']:.3f} s apart "
+                     f"({row['largest_difference_in']})")  # fmt: skip
+    return lines
