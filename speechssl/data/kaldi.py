@@ -2,14 +2,17 @@
 per-utterance file.
 
 Tables follow Kaldi's `validate_data_dir.sh`: one `id value…` per line. The order is that of `segments` (or `wav.scp`).
-A relative path in wav.scp is relative to the working directory, as in Kaldi.
+A relative path in wav.scp is relative to the working directory, as in Kaldi; or to the folder of wav.scp, where the
+first relative path is found there and not in the working directory.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 from speechssl.data import pipes
 from speechssl.data.lines import decode, read_byte_lines, read_table, read_unique
+from speechssl.data.recording import path_exists, split_member
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -44,7 +47,26 @@ def read_scp(path: str | Path, *, allow_pipes: bool = False) -> list[Utterance]:
         recordings[key] = Utterance(key, value, pipe=is_pipe)
     if not recordings:
         raise DataError(f"{path}: empty")
-    return list(recordings.values())
+    base = base_of(path, (recording.audio for recording in recordings.values()))
+    if base is None:
+        return list(recordings.values())
+    return [Utterance(r.id, resolve(r.audio, base), pipe=r.pipe) for r in recordings.values()]
+
+
+def base_of(scp: str | Path, entries: Iterable[str]) -> Path | None:
+    """The folder that relative paths of a wav.scp are relative to; None for the working directory."""
+    relative = next((e for e in entries if not e.startswith("/") and not pipes.is_command(e)), None)
+    if relative is None:
+        return None
+    here, beside = (split_member(entry) or (entry, 0) for entry in (relative, str(Path(scp).parent / relative)))
+    return Path(scp).parent if not path_exists(here[0]) and path_exists(beside[0]) else None
+
+
+def resolve(entry: str, base: Path | None) -> str:
+    """A wav.scp entry with its path made relative to `base`; commands stay as they are."""
+    if base is None or entry.startswith("/") or pipes.is_command(entry):
+        return entry
+    return str(base / entry)
 
 
 def parse_segment(value: str, where: str) -> tuple[str, float, float | None]:
@@ -96,7 +118,7 @@ def _read_segments(path: Path, recordings: dict[str, Utterance]) -> list[Utteran
         if recording not in recordings:
             raise DataError(f"{path}:{number}: recording {recording!r} is not in wav.scp")
         of = recordings[recording]
-        utterances[key] = Utterance(key, of.audio, start, end, of.pipe)
+        utterances[key] = Utterance(key, of.audio, start, end, of.pipe, recording=recording)
     if not utterances:
         raise DataError(f"{path}: empty")
     return list(utterances.values())
@@ -118,4 +140,4 @@ def _complete(
     key = utterance.id
     extra = {name: table[key] for name, table in extras.items() if key in table} or None
     return Utterance(key, utterance.audio, utterance.start_s, utterance.end_s, utterance.pipe,
-                     speakers.get(key), text.get(key), extra)  # fmt: skip
+                     speakers.get(key), text.get(key), extra, utterance.recording)  # fmt: skip

@@ -1,10 +1,10 @@
 """From an utterance's `audio` to an open recording: a file, a member of a Kaldi archive, or a command's output."""
 
 import io
+import os
 import re
 import shutil
 import tempfile
-from pathlib import Path
 from typing import BinaryIO
 
 from speechssl.audio.source import Source, open_regular
@@ -29,9 +29,14 @@ def open_recording(utterance: Utterance, *, allow_pipes: bool = False) -> Source
 def split_member(entry: str) -> tuple[str, int] | None:
     """Archive and byte offset of `path:offset`, Kaldi's way to name a member; None where a file has that very name."""
     match = _MEMBER.match(entry)
-    if match is None or Path(entry).exists():
+    if match is None or path_exists(entry):
         return None
     return match[1], int(match[2])
+
+
+def path_exists(path: str) -> bool:
+    """Whether something is there; false, and no error, for names that no file can have."""
+    return os.path.exists(path)  # noqa: PTH110 (pathlib raises where a name is too long)
 
 
 def read_member(path: str, offset: int) -> BinaryIO:

@@ -16,3 +16,4 @@ class Utterance:
     speaker: str | None = None
     text: str | None = None
     extra: Mapping[str, str] | None = None  # any other per-utterance value, by the name of its file or key
+    recording: str | None = None  # id of the recording, where the source names recordings apart from utterances
