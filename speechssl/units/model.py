@@ -76,11 +76,10 @@ class UnitModel:
     @cached_property
     def hash(self) -> str:
         """Identity of the units it gives: over encoder, layer and quantizer; independent of names and files."""
-        parts = [FORMAT, self.pretrained.sha256, self.layer, quantizer_sha256(self.quantizer)]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        return unit_model_sha256(self.pretrained.sha256, self.layer, self.quantizer)
 
     def __call__(self, audio: "str | Path | Audio | np.ndarray | Tensor", sample_rate: int | None = None) -> Units:
-        """Units of a file, of `read_audio`'s result, or of samples [S] in [-1, 1] at sample_rate Hz (resampled if needed).
+        """Units of a file, of `read_audio`'s result, or of samples [S] in [-1, 1] at sample_rate Hz (resampled).
 
         Raises AudioError for a recording that cannot be used; too few samples for a frame give empty units.
         """
@@ -95,14 +94,11 @@ class UnitModel:
 
     def describe(self, weights: Literal["none", "embedded", "external"]) -> StoredCard:
         """The card as it is stored."""
-        encoder, card = self.pretrained.encoder, self.pretrained.card
-        resolved = config.to_dict(encoder.config) if hasattr(encoder, "config") else card.config
-        reference = EncoderReference(card.name or card.family, self.pretrained.sha256, card.family, _plain(resolved),
-                                     card.normalize, card.normalize_eps, weights)  # fmt: skip
+        encoder = self.pretrained.encoder
         return StoredCard(
             format=FORMAT,
             name=self.card.name,
-            encoder=reference,
+            encoder=encoder_reference(self.pretrained, weights),
             layer=self.layer,
             sample_rate=self.sample_rate,
             rate_hz=self.rate_hz,
@@ -156,6 +152,21 @@ class UnitModel:
         if dataclasses.replace(described, encoder=named) != card:
             raise CheckpointError(f"{path}: card.json does not describe the files beside it; it was changed")
         return model
+
+
+def unit_model_sha256(encoder_sha256: str, layer: int, quantizer: Quantizer) -> str:
+    """The hash of a unit model made of these parts."""
+    parts = [FORMAT, encoder_sha256, layer, quantizer_sha256(quantizer)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def encoder_reference(pretrained: Pretrained, weights: Literal["none", "embedded", "external"]) -> EncoderReference:
+    """How a card names an encoder."""
+    card = pretrained.card
+    resolved = config.to_dict(pretrained.encoder.config) if hasattr(pretrained.encoder, "config") else card.config
+    plain = json.loads(json.dumps(resolved))  # tuples as lists, as JSON gives them back
+    return EncoderReference(card.name or card.family, pretrained.sha256, card.family, plain, card.normalize,
+                            card.normalize_eps, weights)  # fmt: skip
 
 
 def frame_rule(encoder: Any) -> str:
@@ -248,8 +259,3 @@ def _samples(audio: "str | Path | Audio | np.ndarray | Tensor", given: int | Non
     import soxr
 
     return soxr.resample(samples, given, rate, quality="HQ")  # as speechssl.audio does
-
-
-def _plain(values: Any) -> Any:
-    """Tuples as lists, as JSON gives them back."""
-    return json.loads(json.dumps(values))

@@ -1,0 +1,90 @@
+"""Arguments and steps that `units` and `features` share."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechssl.data.corpus import Corpus
+    from speechssl.extract.job import LongAudio
+    from speechssl.extract.report import Report
+    from speechssl.extract.run import Options
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """INPUT, -o and how to read the corpus."""
+    parser.add_argument("input", nargs="+", metavar="INPUT",
+                        help="folder, Kaldi data dir, wav.scp, .tsv, .jsonl, glob, audio files; - for a list on stdin")  # fmt: skip  # noqa: E501
+    parser.add_argument("--input-kind", default="auto", metavar="KIND",
+                        help="overrule the guess: folder, kaldi, scp, tsv, jsonl, list, glob, files")  # fmt: skip
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand in wav.scp")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """How to compute; what changes the bytes of the result first."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
+    parser.add_argument("--long-threshold", type=float, default=60.0, metavar="S",
+                        help="recordings above this are encoded in overlapping windows (default 60)")  # fmt: skip
+    parser.add_argument(
+        "--shard-size", type=int, metavar="N", help="utterances per shard (default: by corpus, at most 256)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one per core; one for a GPU)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads in each process (default 1)")
+    parser.add_argument("--time-limit", type=float, default=300.0, metavar="S",
+                        help="give up on a recording after this long without progress (default 300)")  # fmt: skip
+    parser.add_argument("--shard", default="0/1", metavar="I/N",
+                        help="only shards whose number %% N is I; run 0..N-1 anywhere on a shared folder")  # fmt: skip
+    parser.add_argument("--merge", action="store_true", help="compute nothing, only write the final files")
+    parser.add_argument("--overwrite", action="store_true", help="throw away what another job left in the folder")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+
+
+def open_input(args: argparse.Namespace) -> "Corpus":
+    """The corpus of INPUT."""
+    from speechssl.data.corpus import open_corpus
+
+    spec = args.input[0] if len(args.input) == 1 else args.input
+    return open_corpus(spec, kind=args.input_kind, allow_pipes=args.allow_pipes)
+
+
+def options(args: argparse.Namespace) -> "Options":
+    """How to run. ConfigError for values without sense."""
+    from speechssl.extract.run import Options
+
+    if (args.workers is not None and args.workers < 0) or args.threads < 1 or args.time_limit <= 0:
+        raise ConfigError("--workers, --threads and --time-limit must be positive")
+    if args.shard_size is not None and args.shard_size < 1:
+        raise ConfigError(f"--shard-size {args.shard_size}: at least 1")
+    index, _, count = args.shard.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ConfigError(f"--shard {args.shard}: expected I/N with I in 0..N-1, such as 0/4")
+    return Options(
+        workers=args.workers,
+        part=(int(index), int(count)),
+        threads=args.threads,
+        time_limit_s=args.time_limit,
+        allow_pipes=args.allow_pipes,
+        overwrite=args.overwrite,
+        merge_only=args.merge,
+        quiet=args.quiet,
+    )
+
+
+def long_audio(args: argparse.Namespace) -> "LongAudio":
+    """From which length on recordings are cut into windows."""
+    from speechssl.extract.job import LongAudio
+
+    default = LongAudio()
+    if args.long_threshold < default.window_s:
+        raise ConfigError(f"--long-threshold {args.long_threshold}: at least {default.window_s} (one window)")
+    return LongAudio(threshold_s=args.long_threshold)
+
+
+def finish(report: "Report", args: argparse.Namespace) -> int:
+    """Print the report; the exit code."""
+    print(report.to_json() if args.json else report.to_text(), file=sys.stdout)
+    return report.exit_code

@@ -1,0 +1,137 @@
+"""One utterance to frames or ids, in the process that holds the model."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl.data.corpus import stream_utterance
+from speechssl.data.utterance import Utterance
+from speechssl.encoders.pretrained import Pretrained
+from speechssl.errors import AudioError
+from speechssl.extract.job import Job
+from speechssl.quantizers import Quantizer
+
+_BLOCK_S = 10.0  # of audio decoded at once
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What one utterance gave: ids [T] int64, or features [T, C] float32 (mapped from a file where long)."""
+
+    frames: np.ndarray
+    num_samples: int  # at the encoder's rate
+    notes: tuple[str, ...]
+
+
+class Encoder:
+    """The model of a job, ready to encode utterances one at a time, whatever their length."""
+
+    def __init__(
+        self, job: Job, pretrained: Pretrained, layer: int, quantizer: Quantizer | None, *, allow_pipes: bool = False
+    ) -> None:
+        self.job = job
+        self._pretrained = pretrained
+        self._layer = layer
+        self._quantizer = quantizer
+        self._allow_pipes = allow_pipes
+        self._rate = int(pretrained.encoder.sample_rate)
+
+    def encode(self, utterance: Utterance, spool: Path, beat: Callable[[], None]) -> Encoded:
+        """Encode one utterance. `spool` is a file to use for long features; `beat` is called as work goes on.
+
+        Raises AudioError: what audio reading raises, "too-short" for less than one frame, "non-finite-features", and
+        "out-of-memory".
+        """
+        try:
+            recording = _Recording(utterance, self._rate, self._allow_pipes, beat)
+            frames = self._collect(self._features(recording), utterance, spool)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise AudioError("out-of-memory", f"{utterance.audio}: {error}") from None
+        if not len(frames):
+            needed = int(self._pretrained.encoder.receptive_field)
+            message = f"{utterance.audio}: {recording.num_samples} samples, one frame needs {needed}"
+            raise AudioError("too-short", message)
+        return Encoded(frames, recording.num_samples, recording.notes)
+
+    def _features(self, recording: "_Recording") -> Iterator[Tensor]:
+        """Features [T, C] in one piece, or in several where the recording is long."""
+        limits = self.job.long_audio
+        whole = recording.up_to(round(limits.threshold_s * self._rate))
+        if whole is not None:
+            yield self._pretrained.features(torch.from_numpy(whole), self._layer)
+            return
+        yield from self._pretrained.features_stream(
+            recording.blocks, self._layer, window_s=limits.window_s, overlap_s=limits.overlap_s
+        )
+
+    def _collect(self, features: Iterator[Tensor], utterance: Utterance, spool: Path) -> np.ndarray:
+        """All frames as one array: in memory, or in `spool` where features come in several blocks."""
+        blocks = self._checked(features, utterance)
+        first = next(blocks, None)
+        second = next(blocks, None)
+        if first is None or second is None:
+            return np.zeros((0, 0), np.float32) if first is None else first
+        if self._quantizer is not None:
+            return np.concatenate([first, second, *blocks])
+        shape = (0, first.shape[1])
+        with spool.open("wb") as file:
+            for block in chain([first, second], blocks):
+                file.write(np.ascontiguousarray(block).data)
+                shape = (shape[0] + len(block), shape[1])
+        return np.memmap(spool, np.float32, "r", shape=shape)
+
+    def _checked(self, features: Iterator[Tensor], utterance: Utterance) -> Iterator[np.ndarray]:
+        with torch.inference_mode():
+            for block in features:
+                if not len(block):
+                    continue
+                if not bool(torch.isfinite(block).all()):
+                    raise AudioError("non-finite-features", f"{utterance.audio}: the encoder gave NaN or infinity")
+                if self._quantizer is None:
+                    yield block.float().cpu().numpy()
+                else:
+                    yield self._quantizer.encode(block).cpu().numpy()
+
+
+class _Recording:
+    """The samples of an utterance, as often as they are asked for."""
+
+    def __init__(self, utterance: Utterance, rate: int, allow_pipes: bool, beat: Callable[[], None]) -> None:
+        self._utterance, self._rate, self._allow_pipes, self._beat = utterance, rate, allow_pipes, beat
+        self.num_samples = 0
+        self.notes: tuple[str, ...] = ()
+
+    def up_to(self, limit: int) -> np.ndarray | None:
+        """All samples, or None where there are more than `limit`."""
+        parts: list[np.ndarray] = []
+        blocks = self._arrays()
+        for block in blocks:
+            parts.append(block)
+            if self.num_samples > limit:
+                blocks.close()
+                return None
+        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def blocks(self) -> Iterator[Tensor]:
+        """All samples in blocks."""
+        return map(torch.from_numpy, self._arrays())
+
+    def _arrays(self) -> Generator[np.ndarray, None, None]:
+        self.num_samples = 0
+        try:
+            stream = stream_utterance(self._utterance, sample_rate=self._rate, allow_pipes=self._allow_pipes,
+                                      block_s=_BLOCK_S)  # fmt: skip
+            with closing(stream):
+                for block in stream:
+                    self._beat()
+                    self.num_samples += len(block)
+                    yield block
+                self.notes = stream.notes
+        except OSError as error:
+            raise AudioError("unreadable", f"{self._utterance.audio}: {error.strerror or error}") from None

@@ -1,0 +1,208 @@
+"""What a job computes: the model, the settings that decide the bytes, and how a process loads the model.
+
+`Job` is stored in the output folder and compared whole when a run is resumed; a setting that does not change the bytes
+(workers, time limits, which part of a cluster) is not in it.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from speechssl import __version__, config
+from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.extract import atomic
+from speechssl.units.card import EncoderReference, QuantizerReference, find, read_card
+
+if TYPE_CHECKING:
+    from speechssl.encoders.pretrained import Pretrained
+    from speechssl.quantizers import Quantizer
+
+Precision = Literal["fp32", "bf16", "int8"]
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which numbers come out: encoder, layer and, for units, quantizer."""
+
+    encoder: EncoderReference
+    layer: int
+    sample_rate: int  # Hz
+    rate_hz: float
+    frame_rule: str
+    name: str = ""
+    quantizer: QuantizerReference | None = None
+    num_units: int | None = None
+    unit_model: str | None = None  # sha256 of encoder, layer and quantizer together
+
+
+@dataclass(frozen=True)
+class LongAudio:
+    """Recordings longer than `threshold_s` are encoded in overlapping windows, so that memory stays bounded."""
+
+    threshold_s: float = 60.0
+    window_s: float = 30.0
+    overlap_s: float = 5.0  # seen on each side of what is kept
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a corpus, by their sum."""
+
+    sha256: str
+    utterances: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides the bytes of the shards."""
+
+    kind: Literal["units", "features"]
+    store: str  # how shards hold their frames: a module of speechssl.extract.stores
+    model: ModelIdentity
+    manifest: Manifest
+    shard_size: int  # utterances
+    num_shards: int
+    precision: Precision = "fp32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    long_audio: LongAudio = LongAudio()
+    version: str = __version__
+
+    def stem(self, shard: int) -> str:
+        """File name of a shard, without its endings."""
+        return f"{self.kind}_{shard}_{self.num_shards}"
+
+
+def claim(folder: Path, job: Job, tag: str) -> None:
+    """Write the job down in its output folder, or check that the folder belongs to the same job. DataError if not."""
+    path = folder / "job.json"
+    if not path.exists():
+        atomic.write_text(path, json.dumps(dataclasses.asdict(job), indent=2, ensure_ascii=False) + "\n", tag)
+    different = list(_differences(dataclasses.asdict(load(folder)), dataclasses.asdict(job)))
+    if different:
+        raise DataError(
+            f"{folder} holds another job: {'; '.join(different[:5])}. "
+            "Choose another folder, or start it again from nothing with --overwrite."
+        )
+
+
+def load(folder: Path) -> Job:
+    """The job of an output folder. DataError where there is none or it cannot be read."""
+    try:
+        return config.build(Job, json.loads((folder / "job.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no output of `speechssl units` or `speechssl features` (no job.json)") from None
+    except ValueError as error:
+        raise DataError(f"{folder / 'job.json'}: damaged: {error}") from error
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif list(old) != list(new) if isinstance(old, list | tuple) and isinstance(new, list | tuple) else old != new:
+        yield f"{key} is {old!r} there, {new!r} now"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Where to load the model from, as given by the user; travels to other processes in place of the weights.
+
+    Either a unit model (folder or built-in name), with `encoder` only where the folder cannot find its own; or an
+    encoder with a layer and, for units, a file of k-means centroids.
+    """
+
+    unit_model: str | None = None
+    encoder: str | None = None
+    layer: int | None = None
+    kmeans: str | None = None
+    offline: bool = False
+
+    def identify(self, kind: Literal["units", "features"]) -> ModelIdentity:
+        """Which model this is. Cheap for a unit model: its card is read, not its weights."""
+        self._check(kind)
+        if self.unit_model is not None:
+            return _of_card(Path(self.unit_model), kind)
+        return _of_model(*self.load(kind))
+
+    def load(self, kind: Literal["units", "features"]) -> "tuple[Pretrained, int, Quantizer | None]":
+        """Encoder, layer and (for units) quantizer. Raises CheckpointError, ConfigError."""
+        from speechssl.units.model import UnitModel
+
+        self._check(kind)
+        pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
+        if self.unit_model is not None:
+            model = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
+            return model.pretrained, model.layer, model.quantizer if kind == "units" else None
+        assert pretrained is not None
+        layers = pretrained.encoder.num_layers
+        if self.layer is None and layers:
+            raise ConfigError(f"{self.encoder}: say which layer to use, 0..{layers} (--layer)")
+        layer = self.layer or 0
+        if not 0 <= layer <= layers:
+            raise ConfigError(f"layer {layer}: {self.encoder} has layers 0..{layers}")
+        if kind == "features":
+            return pretrained, layer, None
+        from speechssl.quantizers.kmeans_files import load_kmeans
+
+        assert self.kmeans is not None
+        return pretrained, layer, UnitModel(pretrained, layer, load_kmeans(Path(self.kmeans))).quantizer
+
+    def _check(self, kind: str) -> None:
+        if self.unit_model is not None:
+            if self.layer is not None or self.kmeans is not None:
+                raise ConfigError("a unit model has its own layer and k-means: leave --layer and --kmeans out")
+        elif self.encoder is None:
+            raise ConfigError(
+                "say which model: --model, or --encoder with --layer" + " and --kmeans" * (kind == "units")
+            )
+        elif kind == "units" and self.kmeans is None:
+            raise ConfigError(
+                "units of a bare encoder need --kmeans FILE (centroids), or make a model: speechssl kmeans"
+            )
+        elif kind == "features" and self.kmeans is not None:
+            raise ConfigError("features need no --kmeans; units are made by `speechssl units`")
+
+
+def check_loaded(identity: ModelIdentity, loaded: "tuple[Pretrained, int, Quantizer | None]") -> None:
+    """CheckpointError unless the model that a worker loaded is the job's (its files may have changed meanwhile)."""
+    now = _of_model(*loaded)
+    same = (now.encoder.sha256, now.layer, now.quantizer) == (
+        identity.encoder.sha256,
+        identity.layer,
+        identity.quantizer,
+    )
+    if not same:
+        raise CheckpointError("the model's files changed since the job began; start it again with --overwrite")
+
+
+def _load_encoder(spec: str, offline: bool) -> "Pretrained":
+    from speechssl import convert
+
+    return convert.load_encoder(spec, offline=offline)
+
+
+def _of_card(folder: Path, kind: str) -> ModelIdentity:
+    card = read_card(find(folder))
+    identity = ModelIdentity(card.encoder, card.layer, card.sample_rate, card.rate_hz, card.frame_rule, card.name)
+    if kind == "features":
+        return identity
+    return dataclasses.replace(identity, quantizer=card.quantizer, num_units=card.num_units, unit_model=card.sha256)
+
+
+def _of_model(pretrained: "Pretrained", layer: int, quantizer: "Quantizer | None") -> ModelIdentity:
+    from speechssl.units.model import encoder_reference, frame_rule, quantizer_kind, quantizer_sha256, unit_model_sha256
+
+    encoder = pretrained.encoder
+    reference = encoder_reference(pretrained, "external" if encoder.state_dict() else "none")
+    rate_hz = encoder.sample_rate / encoder.hop
+    identity = ModelIdentity(reference, layer, encoder.sample_rate, rate_hz, frame_rule(encoder))
+    if quantizer is None:
+        return identity
+    return dataclasses.replace(
+        identity,
+        quantizer=QuantizerReference(quantizer_kind(quantizer), quantizer_sha256(quantizer)),
+        num_units=quantizer.size,
+        unit_model=unit_model_sha256(reference.sha256, layer, quantizer),
+    )

@@ -1,0 +1,106 @@
+"""Reading a finished output folder back: `verify` it, iterate over its units or features."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speechssl.errors import DataError
+from speechssl.extract import atomic, journal
+from speechssl.extract import job as jobs
+from speechssl.extract.journal import read_rows
+from speechssl.extract.merge import SUMS
+from speechssl.extract.stores import store
+from speechssl.units.units import Units
+
+
+def verify(folder: str | Path) -> tuple[list[str], int]:
+    """What is wrong with an output folder, a line each, and how many files were looked at.
+
+    Finished: every file against sha256sums, every row counted, nothing extra in shards/. Unfinished: the shards that
+    the journals name. Raises DataError where the folder is no output at all.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    if not (folder / SUMS).exists():
+        return _verify_unfinished(folder)
+    expected, problems = _read_sums(folder / SUMS)
+    for name, value in expected.items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name}: missing")
+        elif atomic.sha256(path) != value:
+            problems.append(f"{name}: changed since it was written")
+    if not problems:
+        problems += _verify_counts(folder, expected)
+    return problems, len(expected)
+
+
+def read_units(folder: str | Path) -> Iterator[tuple[str, Units]]:
+    """Ids and units (one per frame) of an output of `speechssl units`, in the corpus's order; finished or not."""
+    folder = Path(folder)
+    job = jobs.load(folder)
+    if job.kind != "units":
+        raise DataError(f"{folder}: holds features, not units")
+    for name, frames in _frames(folder, job):
+        yield name, Units.from_frames(frames, rate_hz=job.model.rate_hz, size=job.model.num_units or 0)
+
+
+def read_features(folder: str | Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Ids and features [T, C] float32 of an output of `speechssl features`, in the corpus's order."""
+    folder = Path(folder)
+    job = jobs.load(folder)
+    if job.kind != "features":
+        raise DataError(f"{folder}: holds units, not features")
+    yield from _frames(folder, job)
+
+
+def _frames(folder: Path, job: jobs.Job) -> Iterator[tuple[str, np.ndarray]]:
+    reader = store(job.store)
+    for shard in sorted(journal.read(folder)):
+        stem = job.stem(shard)
+        rows = read_rows(folder / "shards", stem)
+        yield from reader.read(folder / "shards", stem, rows, job)
+
+
+def _read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Names and hashes, and what is wrong with the file itself."""
+    expected: dict[str, str] = {}
+    try:
+        lines = path.read_bytes().decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        return {}, [f"{path.name}: damaged"]
+    if lines.pop():
+        return {}, [f"{path.name}: cut in its last line"]
+    for line in lines:
+        value, separator, name = line.partition("  ")
+        if len(value) != 64 or not separator or name in expected:
+            return {}, [f"{path.name}: damaged at {line[:80]!r}"]
+        expected[name] = value
+    return expected, []
+
+
+def _verify_counts(folder: Path, expected: dict[str, str]) -> list[str]:
+    job, done = jobs.load(folder), journal.read(folder)
+    problems = []
+    total = journal.total(done)
+    if total.rows != job.manifest.utterances or len(done) != job.num_shards:
+        problems.append(f"{total.rows} rows in {len(done)} shards, expected {job.manifest.utterances}")
+    for shard in sorted(done):
+        rows = read_rows(folder / "shards", job.stem(shard))
+        ok = sum("code" not in row for row in rows)
+        if (len(rows), ok) != (done[shard].rows, done[shard].ok):
+            problems.append(f"shard {shard}: {len(rows)} rows, {ok} ok; the journal says otherwise")
+    strange = {f"shards/{path.name}" for path in (folder / "shards").iterdir()} - expected.keys()
+    return problems + [f"{name}: does not belong there" for name in sorted(strange)]
+
+
+def _verify_unfinished(folder: Path) -> tuple[list[str], int]:
+    job, done = jobs.load(folder), journal.read(folder)
+    problems = [f"not finished: {len(done)} of {job.num_shards} shards are done"]
+    for result in done.values():
+        for name, value in result.files.items():
+            if atomic.sha256(folder / "shards" / name) != value:
+                problems.append(f"shards/{name}: changed since it was written")
+    return problems, sum(len(result.files) for result in done.values())

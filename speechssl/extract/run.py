@@ -1,0 +1,296 @@
+"""`run`: a corpus to an output folder. Starts, resumes, and finishes; the same call every time.
+
+OUT/units, units.jsonl, ...   units in the asked formats       (features: shards/ is the output; feats.scp for ark)
+OUT/units.json                the sidecar: model, hashes, settings, counts   (features.json)
+OUT/failures.tsv              id, reason code and message of every utterance that was skipped
+OUT/report.json               counts and speed of the run that finished
+OUT/sha256sums                of all files; written last; `speechssl verify` and `sha256sum --check` read it
+OUT/job.json, journal*.jsonl  what is computed, which shards are done
+OUT/shards/                   frames as computed, with one row file per shard
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from speechssl.data.corpus import Corpus
+from speechssl.errors import ConfigError, DataError
+from speechssl.extract import atomic, journal, lock, plan
+from speechssl.extract import job as jobs
+from speechssl.extract.job import Job, LongAudio, ModelSpec, Precision
+from speechssl.extract.journal import ShardResult
+from speechssl.extract.merge import SUMS, Output, merge
+from speechssl.extract.progress import Progress
+from speechssl.extract.report import Report, make
+from speechssl.extract.stores import store
+from speechssl.units.formats import unit_format
+
+_OURS = (SUMS, "report.json", "failures.tsv", "units", "units.*", "durations", "durations.*", "dict.km.txt",
+         "features.json", "feats.scp", "journal*.jsonl", "job.json", "shards", ".tmp-*")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; nothing here changes the bytes of the result."""
+
+    workers: int | None = None  # processes; None: one per CPU core that we may use, one for a GPU; 0: in this process
+    part: tuple[int, int] = (0, 1)  # (i, n): only shards with number % n == i
+    threads: int = 1  # of torch in each worker
+    time_limit_s: float = 300.0  # without any progress on an utterance
+    allow_pipes: bool = False
+    overwrite: bool = False  # throw away what another job left in the folder
+    merge_only: bool = False
+    quiet: bool = False  # no progress line
+
+
+def run_units(
+    corpus: Corpus,
+    folder: str | Path,
+    spec: ModelSpec,
+    *,
+    outputs: Sequence[Output] = (Output("text", False),),
+    precision: Precision = "fp32",
+    device: Literal["cpu", "cuda"] = "cpu",
+    long_audio: LongAudio | None = None,
+    shard_size: int | None = None,
+    options: Options | None = None,
+) -> Report:
+    """Units of every utterance in `folder`. Raises DataError, ConfigError, CheckpointError, OSError (full disk)."""
+    formats = [unit_format(output.format) for output in outputs]
+    if not outputs or len({output.format for output in outputs}) != len(outputs):
+        raise ConfigError("name each output format once")
+    identity = spec.identify("units")
+    manifest = plan.check_manifest(corpus.utterances, [chosen.refuse for chosen in formats])
+    size = shard_size or plan.shard_size(manifest.utterances)
+    job = Job("units", "units", identity, manifest, size, -(-manifest.utterances // size), precision, device,
+              long_audio or LongAudio())  # fmt: skip
+    return _Run(corpus, Path(folder), job, spec, tuple(outputs), options or Options()).run()
+
+
+def run_features(
+    corpus: Corpus,
+    folder: str | Path,
+    spec: ModelSpec,
+    *,
+    format: str = "npy",
+    precision: Precision = "fp32",
+    device: Literal["cpu", "cuda"] = "cpu",
+    long_audio: LongAudio | None = None,
+    shard_size: int | None = None,
+    options: Options | None = None,
+) -> Report:
+    """Features of every utterance in `folder`/shards. Raises as `run_units`."""
+    if format == "units":
+        raise ConfigError("features cannot be stored as units: use speechssl units")
+    identity = spec.identify("features")
+    manifest = plan.check_manifest(corpus.utterances, [store(format).refuse])
+    size = shard_size or plan.shard_size(manifest.utterances)
+    job = Job("features", format, identity, manifest, size, -(-manifest.utterances // size), precision, device,
+              long_audio or LongAudio())  # fmt: skip
+    return _Run(corpus, Path(folder), job, spec, (), options or Options()).run()
+
+
+@dataclass
+class _Run:
+    corpus: Corpus
+    folder: Path
+    job: Job
+    spec: ModelSpec
+    outputs: tuple[Output, ...]
+    options: Options
+    stop: bool = False
+
+    def run(self) -> Report:
+        index, count = self.options.part
+        if not 0 <= index < count:
+            raise ConfigError(f"shard {index}/{count}: expected i/n with i in 0..n-1")
+        if self.options.overwrite and count > 1:
+            raise ConfigError(
+                "--overwrite with --shard would remove what the other parts wrote; remove the folder first"
+            )
+        self.began = time.monotonic()
+        self.tag = f"{index}of{count}"
+        self.journal = self.folder / ("journal.jsonl" if count == 1 else f"journal.{self.tag}.jsonl")
+        _check_folder(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with lock.writing(self.folder, self.options.part), _signals(self._ask_to_stop):
+            if self.options.overwrite:
+                _clear(self.folder)
+            jobs.claim(self.folder, self.job, self.tag)
+            finished = self._finished()
+            if finished is not None:
+                return finished
+            return self._work()
+
+    def _finished(self) -> Report | None:
+        """The stored report, if there is nothing to do."""
+        sidecar = self.folder / f"{self.job.kind}.json"
+        if not (self.folder / SUMS).exists():
+            return None
+        try:
+            stored = json.loads(sidecar.read_text(encoding="utf-8"))
+            there = {Output(**output) for output in stored["outputs"]}
+            report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
+            report["problems"] = tuple(report["problems"])
+            report["files"] = tuple(report["files"])
+            complete = all((self.folder / name).exists() for name in report["files"])
+            old = Report(**report)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        if not complete or not set(self.outputs) <= there:
+            return None
+        return dataclasses.replace(old, output=str(self.folder), nothing_to_do=True)
+
+    def _work(self) -> Report:
+        (self.folder / "shards").mkdir(exist_ok=True)
+        for place in (self.folder, self.folder / "shards"):
+            atomic.clean(place, self.tag)
+        done = journal.read(self.folder)
+        index, count = self.options.part
+        mine = [s for s in range(index, self.job.num_shards, count) if s not in done]
+        before = sum(result.rows for result in done.values())
+        total = before + sum(self._rows(shard) for shard in mine)
+        self.progress = Progress(total, before, self.options.quiet)
+        workers = 0
+        if mine and not self.options.merge_only:
+            workers = self._run_shards(set(mine))
+        done = journal.read(self.folder)
+        report = self._report(done, workers)
+        if self.stop:
+            return dataclasses.replace(report, interrupted=True)
+        if len(done) < self.job.num_shards:
+            if self.options.merge_only:
+                missing = [shard for shard in range(self.job.num_shards) if shard not in done]
+                raise DataError(
+                    f"{self.folder}: {len(missing)} of {self.job.num_shards} shards are missing: {missing[:9]}"
+                )
+            return report
+        with lock.merging(self.folder) as ours:
+            if not ours:  # another part finished at the same moment and merges
+                return report
+            atomic.clean(self.folder, "merge")
+            return merge(self.folder, self.job, done, self.corpus, self._all_outputs(), report, "merge")
+
+    def _rows(self, shard: int) -> int:
+        start = shard * self.job.shard_size
+        return min(self.job.shard_size, self.job.manifest.utterances - start)
+
+    def _all_outputs(self) -> tuple[Output, ...]:
+        """The asked formats, and those that an earlier run of this job wrote."""
+        try:
+            stored = json.loads((self.folder / f"{self.job.kind}.json").read_text(encoding="utf-8"))
+            earlier = [Output(**output) for output in stored["outputs"]]
+        except (OSError, ValueError, TypeError, KeyError):
+            earlier = []
+        asked = {output.format for output in self.outputs}
+        both = [*self.outputs, *(output for output in earlier if output.format not in asked)]
+        return tuple(sorted(both, key=lambda output: output.format))
+
+    def _run_shards(self, wanted: set[int]) -> int:
+        """Run shards, journalling each; returns the number of workers."""
+        from speechssl.extract.worker import Settings, load  # imports torch
+
+        shards = self.folder / "shards"
+        spec = dataclasses.replace(self.spec, offline=True) if self.spec.unit_model is None else self.spec
+        settings = Settings(self.job, spec, shards.resolve(), self.tag, self.options.threads, self.options.allow_pipes)
+        tasks = plan.tasks(self.corpus.utterances, self.job.shard_size, wanted.__contains__)
+        workers = self.options.workers if self.options.workers is not None else default_workers(self.job.device)
+        workers = min(workers, len(wanted))
+        if workers == 0:
+            self._run_here(tasks, settings, load)
+        else:
+            from speechssl.extract.pool import Pool
+
+            Pool(settings, workers, self.options.time_limit_s, self._done, self.progress.show, lambda: self.stop).run(
+                tasks
+            )
+        self.progress.end()
+        return workers
+
+    def _run_here(self, tasks: Iterator[plan.Task], settings: Any, load: Callable[..., Any]) -> None:
+        import torch
+
+        from speechssl.extract.shard import run_shard
+
+        threads = torch.get_num_threads()
+        try:
+            encoder = load(settings)
+            for task in tasks:
+                if self.stop:
+                    return
+                self._done(run_shard(task, settings.folder, encoder, tag=self.tag, beat=self.progress.show))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _done(self, result: ShardResult) -> None:
+        journal.append(self.journal, result)
+        self.progress.add(result.rows, result.seconds)
+
+    def _report(self, done: dict[int, ShardResult], workers: int) -> Report:
+        wall_s = time.monotonic() - self.began
+        hours = self.progress.seconds / 3600
+        report = make(str(self.folder), self.job, journal.total(done), self.corpus.problems)
+        return dataclasses.replace(
+            report,
+            wall_s=round(wall_s, 3),
+            run_hours=hours,
+            run_utterances=self.progress.rows,
+            workers=workers,
+            speed=hours * 3600 / wall_s,
+        )
+
+    def _ask_to_stop(self) -> None:
+        self.stop = True
+
+
+def default_workers(device: str) -> int:
+    """One per core that this process may use; one for a GPU."""
+    return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for an orderly stop, the second SIGINT for none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to write among files that are not ours."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: there is a file of that name; the output is a folder")
+    if folder.is_dir() and not (folder / "job.json").exists():
+        strange = [path.name for path in folder.iterdir() if not path.name.startswith(("lock", ".tmp-"))]
+        if strange:
+            raise DataError(f"{folder}: not empty, and not an output of this tool (has {sorted(strange)[0]})")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a job wrote, and nothing else. Called with the lock held."""
+    for pattern in _OURS:
+        for path in folder.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

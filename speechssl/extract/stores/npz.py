@@ -1,0 +1,49 @@
+"""Features as `STEM.npz`: one array [T, C] float32 per utterance under its id, for `numpy.load(...)["id"]`."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechssl.extract.job import Job
+from speechssl.extract.stores.npy import header
+
+
+class Writer:
+    """One uncompressed member per utterance; all dates are 1980, so equal features give equal bytes."""
+
+    def __init__(self, folder: Path, stem: str, job: Job) -> None:
+        self._zip = zipfile.ZipFile(folder / f"{stem}.npz", "w", zipfile.ZIP_STORED)
+
+    def add(self, utterance_id: str, frames: np.ndarray) -> dict[str, Any]:
+        """Write features [T, C] as a member."""
+        with self._zip.open(f"{utterance_id}.npy", "w", force_zip64=True) as member:
+            member.write(header("<f4", frames.shape))
+            for start in range(0, len(frames), 4096):
+                member.write(np.ascontiguousarray(frames[start : start + 4096], dtype="<f4").data)
+        return {}
+
+    def close(self) -> None:
+        """Write the archive's directory."""
+        self._zip.close()
+
+
+def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:
+    """Features of the rows that are ok, one member at a time."""
+    with np.load(folder / f"{stem}.npz") as arrays:
+        for row in rows:
+            if "code" not in row:
+                yield row["id"], arrays[row["id"]]
+
+
+def refuse(utterance_id: str) -> str | None:
+    """numpy takes a key that ends in .npy for the member's own name; NUL ends a member's name."""
+    if utterance_id.endswith(".npy"):
+        return "numpy.load cannot find keys that end in .npy"
+    if "\0" in utterance_id:
+        return "NUL cannot be in a zip member's name"
+    if len(utterance_id.encode()) > 65_000:
+        return "longer than a zip member's name may be"
+    return None
