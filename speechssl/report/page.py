@@ -82,12 +82,14 @@ def render(page: Page) -> str:
         rules.append(utterance.width_rule(recording, number, MAX_UTTERANCE_S))
     style = _asset("page.css") + "\n".join(rules)
     script = _asset("page.js")
+    help_text = _HELP.format("" if page.codebook is None else _COLOURS)
     policy = (
         f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(style)}'; "
         f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
     missing = page.statistics.counts.utterances - len(sections)
-    more = f'<p class="note">{missing} more utterances are counted but not drawn.</p>' if missing > 0 else ""
+    counted = f"{missing} more utterance{' is' if missing == 1 else 's are'} counted but not drawn."
+    more = f'<p class="note">{counted}</p>' if missing > 0 else ""
     failed = len(page.failures)
     skipped = f'<p class="warning"><a href="#failures">{_plural(failed, "input")} skipped</a></p>' if failed else ""
     return f"""<!DOCTYPE html>
@@ -100,7 +102,7 @@ def render(page: Page) -> str:
 <header class="top"><h1>{html.escape(page.title)}</h1><p class="lead">{html.escape(page.subtitle)}</p>
 {f'<p class="warning" role="note">{html.escape(page.banner)}</p>' if page.banner else ""}{skipped}
 {_tiles(page)}</header><main>
-<section id="utterances"><h2>Utterances</h2>{_HELP if sections else "<p>No utterance gave units.</p>"}
+<section id="utterances"><h2>Utterances</h2>{help_text if sections else "<p>No utterance gave units.</p>"}
 {"".join(sections)}{more}</section>
 {_charts(page.statistics, colours)}
 {_failures(page.failures)}
@@ -111,9 +113,10 @@ def render(page: Page) -> str:
 
 _HELP = (
     '<p class="help">Click a picture, or focus it and use the arrow keys, to move from unit to unit; '
-    "<kbd>Space</kbd> plays, <kbd>Enter</kbd> highlights the unit everywhere on the page, <kbd>Esc</kbd> ends that. "
-    "Similar units have similar colours.</p>"
+    "<kbd>Space</kbd> plays, <kbd>Enter</kbd> highlights the unit everywhere on the page, <kbd>Esc</kbd> ends "
+    "that.{}</p>"
 )
+_COLOURS = " Similar units have similar colours."
 
 
 def _tiles(page: Page) -> str:
@@ -125,7 +128,13 @@ def _tiles(page: Page) -> str:
         ("in use", f"{scores.active_codes} of {scores.num_units}", f"perplexity {_number(scores.perplexity)}"),
     ]
     if page.real_time_factor:
-        tiles.append(("speed", f"{1 / page.real_time_factor:.0f}×", f"real-time factor {page.real_time_factor:.4f}"))
+        tiles.append(
+            (
+                "speed",
+                f"{1 / page.real_time_factor:.0f}×",
+                f"real-time factor {page.real_time_factor:.4f}, start included",
+            )
+        )
     cells = (f"<div><dt>{name}</dt><dd>{value}</dd><dd>{more}</dd></div>" for name, value, more in tiles)
     return f'<dl class="tiles">{"".join(cells)}</dl>'
 
@@ -181,14 +190,16 @@ def _provenance(page: Page) -> str:
                 for name, value in _flatten(values)
             )
             parts.append(
-                f'<details open><summary>{title}</summary><div class="scroll"><table>{rows}</table></div></details>'
+                f'<details><summary>{title}</summary><div class="scroll"><table>{rows}</table></div></details>'
             )
     return f'<section id="provenance"><h2>Where this comes from</h2>{"".join(parts)}</section>' if parts else ""
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key == "config":
+            yield f"{prefix}{key}", ", ".join(f"{name} {setting}" for name, setting in value.items())
+        elif isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
             yield f"{prefix}{key}", ", ".join(map(str, value))

@@ -1,0 +1,196 @@
+"""From an output folder of units to a page: units from its shards, sound from the corpus it was made of."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechssl.data.corpus import Corpus, open_corpus, read_utterance
+from speechssl.data.utterance import Utterance
+from speechssl.errors import AudioError, CheckpointError, ConfigError, DataError
+from speechssl.extract import job as jobs
+from speechssl.extract import journal
+from speechssl.extract.job import Job
+from speechssl.extract.merge import SUMS, checked_rows
+from speechssl.extract.stores import store
+from speechssl.metrics.alignments import Alignments
+from speechssl.report.page import MAX_UTTERANCE_S, Failure, Page, Statistics
+from speechssl.report.utterance import Recording
+from speechssl.units.card import find, read_card
+from speechssl.units.units import Units
+
+if TYPE_CHECKING:
+    from speechssl.metrics.alignments import Segment
+
+_MOST_FAILURES = 200  # rows on the page
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the page is called and what is said of the recordings."""
+
+    title: str
+    subtitle: str = ""
+    banner: str = ""
+    source: Sequence[str] = ()
+
+
+def is_output(folder: Path) -> bool:
+    """Whether `folder` was written by `speechssl units` (or `features`)."""
+    return (folder / "job.json").is_file()
+
+
+def from_output(
+    folder: Path,
+    texts: Texts,
+    *,
+    corpus: Corpus | None = None,
+    model: str | None = None,
+    num: int = 12,
+    only: Sequence[str] = (),
+    alignments: Alignments | None = None,
+    allow_pipes: bool = False,
+    seen: Callable[[str, Units], None] = lambda key, units: None,
+) -> Page:
+    """The page of a finished output folder.
+
+    corpus: where the recordings are; by default what the sidecar names. model: the unit model, for its card and its
+    codebook; by default the built-in one if it made these units. num: utterances to draw, the first ones, or `only`
+    those ids. seen: called with every utterance's units. Raises DataError, ConfigError, CheckpointError.
+    """
+    job = jobs.load(folder)
+    if job.kind != "units":
+        raise DataError(f"{folder}: holds features, not units")
+    if not (folder / SUMS).exists():
+        raise DataError(f"{folder}: not finished; give the command that made it once more")
+    sidecar = json.loads((folder / "units.json").read_text(encoding="utf-8"))
+    results = journal.read(folder)
+    source = list(texts.source)
+    if corpus is None:
+        corpus = _reopen(sidecar, source)
+    statistics = Statistics(job.model.num_units or 0, job.model.rate_hz)
+    failures: list[Failure] = []
+    chosen: dict[str, tuple[Units, dict[str, Any]]] = {}
+    for shard in range(job.num_shards):
+        rows = checked_rows(folder, job, results[shard])
+        failures += [Failure(row["id"], row["code"], row["error"]) for row in rows if "code" in row]
+        for key, units, row in _units(folder, job, shard, rows):
+            statistics.add(units)
+            seen(key, units)
+            if key in only if only else len(chosen) < num:
+                chosen[key] = (units, row)
+    missing = [key for key in only if key not in chosen]
+    if missing:
+        raise DataError(f"{folder}: no units of utterance {missing[0]!r}")
+    utterances = {} if corpus is None else {u.id: u for u in corpus.utterances if u.id in chosen}
+    recordings = [
+        _recording(key, *chosen[key], utterances.get(key), job.model.sample_rate, alignments, allow_pipes)
+        for key in chosen
+    ]
+    card, codebook = _model(model, job)
+    if len(failures) > _MOST_FAILURES:
+        source.append(f"{len(failures) - _MOST_FAILURES} more inputs were skipped; failures.tsv has all of them.")
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    source += [f"Passed over: {problem}" for problem in islice(report["problems"], 10)]
+    name = job.model.name or job.model.encoder.id
+    kinds = f"{job.model.num_units} kinds of units at {job.model.rate_hz:g} per second, from {name}"
+    return Page(
+        texts.title,
+        f"{texts.subtitle}. {kinds}." if texts.subtitle else f"{kinds}.",
+        statistics,
+        recordings,
+        failures[:_MOST_FAILURES],
+        texts.banner,
+        1 / report["speed"] if report["speed"] else None,
+        codebook,
+        card,
+        {key: value for key, value in sidecar.items() if key not in ("files", *(("model",) if card else ()))},
+        source,
+    )
+
+
+def _reopen(sidecar: Mapping[str, Any], notes: list[str]) -> Corpus | None:
+    source, kind = sidecar["input"]["source"], sidecar["input"]["kind"]
+    try:
+        return open_corpus(source, kind="auto" if kind == "files" else kind)
+    except (DataError, OSError) as error:
+        notes.append(f"The recordings are not where they were ({error}); --input says where they are now.")
+        return None
+
+
+def _units(
+    folder: Path, job: Job, shard: int, rows: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, Units, dict[str, Any]]]:
+    good = [row for row in rows if "code" not in row]
+    frames = store(job.store).read(folder / "shards", job.stem(shard), rows, job)
+    for row, (key, ids) in zip(good, frames, strict=True):
+        yield key, Units.from_frames(ids, rate_hz=job.model.rate_hz, size=job.model.num_units or 0), row
+
+
+def _recording(
+    key: str,
+    units: Units,
+    row: Mapping[str, Any],
+    utterance: Utterance | None,
+    sample_rate: int,
+    alignments: Alignments | None,
+    allow_pipes: bool,
+) -> Recording:
+    notes = list(row.get("notes", ()))
+    labels = _labels(alignments, key)
+    samples = None
+    if utterance is not None:
+        try:
+            samples = _samples(utterance, row["samples"] / sample_rate, sample_rate, allow_pipes)
+        except AudioError as error:
+            notes.append(f"{error.code}: {error}")
+    return Recording(key, units, samples, sample_rate, (utterance and utterance.text) or "", labels, notes)
+
+
+def _samples(utterance: Utterance, seconds: float, rate: int, allow_pipes: bool) -> NDArray[np.float32]:
+    if seconds > MAX_UTTERANCE_S and not utterance.pipe:  # of hours of audio only the beginning is read
+        start = utterance.start_s or 0.0
+        utterance = dataclasses.replace(utterance, start_s=start, end_s=start + MAX_UTTERANCE_S)
+    return read_utterance(utterance, sample_rate=rate, allow_pipes=allow_pipes).samples
+
+
+def _labels(alignments: Alignments | None, key: str) -> "Sequence[Segment]":
+    if alignments is None or key not in alignments:
+        return ()
+    starts, ends, ids = alignments.runs[key]
+    rate = alignments.rate_hz or 1.0
+    return [
+        (float(a) / rate, float(b) / rate, alignments.labels[label] if label >= 0 else "")
+        for a, b, label in zip(starts.tolist(), ends.tolist(), ids.tolist(), strict=True)
+    ]
+
+
+def _model(name: str | None, job: Job) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
+    """Card and codebook of the unit model `name`, which must be the job's; of the built-in one if it happens to be."""
+    try:
+        card = read_card(find(name or "default"))
+    except CheckpointError:
+        if name is not None:
+            raise
+        return {}, None
+    if card.sha256 != job.model.unit_model:
+        if name is not None:
+            raise ConfigError(f"{name}: these units were made by another model")
+        return {}, None
+    import torch
+
+    from speechssl.units.model import UnitModel
+
+    codebook = None
+    try:
+        quantizer = UnitModel.load(name or "default", offline=True).quantizer
+        codebook = quantizer.decode(torch.arange(card.num_units)).float().numpy()
+    except CheckpointError:
+        pass  # the encoder is not at hand; its units can be drawn all the same, in colours that mean nothing
+    return dataclasses.asdict(card), codebook

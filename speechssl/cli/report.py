@@ -1,0 +1,98 @@
+"""A page that shows and plays units: from an output folder of `speechssl units`, or straight from audio.
+
+    speechssl report units-out -o page.html
+    speechssl report units-out --input data/dev --labels phones.ctm -o page.html
+    speechssl report recordings/ --model my-model -o page.html
+
+The page is one file that needs no network: a player, waveform, mel spectrogram and unit timeline per utterance, usage
+and durations of units, bitrate and perplexity, the model's card, what was skipped and why.
+
+exit code: 0 page written; 1 written, but some utterances were skipped; 2 no page, or nothing could be used.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechssl.metrics.alignments import Alignments
+    from speechssl.report.page import Page
+
+SUMMARY = "a page that shows and plays units"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to show, where the sound is, what to write."""
+    parser.add_argument("input", nargs="+", metavar="OUT|AUDIO", help="output of `speechssl units`, or any audio input")
+    parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the page to write")
+    parser.add_argument("--model", metavar="DIR", help="unit model (default: the built-in one)")
+    parser.add_argument("--input", dest="recordings", metavar="CORPUS", help="where the recordings of OUT are now")
+    parser.add_argument(
+        "--labels", metavar="FILE", help="phones with times to draw below: TSV, CTM, TextGrid folder ..."
+    )
+    parser.add_argument("--num", type=int, default=12, metavar="N", help="draw the first N utterances (default 12)")
+    parser.add_argument("--id", action="append", default=[], metavar="ID", help="draw this utterance; may be repeated")
+    parser.add_argument("--title", default="", help="heading of the page")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes for audio input (default: one per core)")
+    parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand in wav.scp")
+    parser.add_argument("--offline", action="store_true", help="never use the network")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Gather and write."""
+    from speechssl.cli import _gather
+    from speechssl.report.page import render
+
+    if args.num < 1:
+        raise ConfigError(f"--num {args.num}: at least 1")
+    if len(args.input) == 1 and _gather.is_output(Path(args.input[0])):
+        page = _of_output(args)
+    elif args.recordings:
+        raise ConfigError(f"--input goes with an output folder of `speechssl units`; {args.input[0]} is none")
+    else:
+        page = _of_audio(args)
+    text = render(page)
+    Path(args.output).write_text(text, encoding="utf-8")
+    counted = page.statistics.counts.utterances
+    print(f"{args.output}: {counted} utterances, {len(page.failures)} skipped, {len(text) / 1e6:.1f} MB")
+    return 0 if not page.failures else 1 if counted else 2
+
+
+def _of_output(args: argparse.Namespace) -> "Page":
+    from speechssl.cli._gather import Texts, from_output
+    from speechssl.data.corpus import open_corpus
+
+    folder = Path(args.input[0])
+    corpus = open_corpus(args.recordings, allow_pipes=args.allow_pipes) if args.recordings else None
+    texts = Texts(args.title or f"Units in {folder.resolve().name}", f"From {folder}")
+    return from_output(folder, texts, corpus=corpus, model=args.model, num=args.num, only=args.id,
+                       alignments=_alignments(args), allow_pipes=args.allow_pipes)  # fmt: skip
+
+
+def _of_audio(args: argparse.Namespace) -> "Page":
+    from speechssl.cli._gather import Texts, from_output
+    from speechssl.data.corpus import open_corpus
+    from speechssl.extract.job import ModelSpec
+    from speechssl.extract.merge import Output
+    from speechssl.extract.run import Options, run_units
+
+    corpus = open_corpus(args.input[0] if len(args.input) == 1 else args.input, allow_pipes=args.allow_pipes)
+    texts = Texts(args.title or "Units of recordings", f"From {corpus.source}")
+    options = Options(workers=args.workers, allow_pipes=args.allow_pipes)
+    model = args.model or "default"
+    with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
+        run_units(corpus, folder, ModelSpec(model, offline=args.offline), outputs=[Output("jsonl", True)],
+                  options=options)  # fmt: skip
+        page = from_output(Path(folder), texts, corpus=corpus, model=model, num=args.num, only=args.id,
+                           alignments=_alignments(args), allow_pipes=args.allow_pipes)  # fmt: skip
+    return dataclasses.replace(page, sidecar={k: v for k, v in page.sidecar.items() if k != "outputs"})
+
+
+def _alignments(args: argparse.Namespace) -> "Alignments | None":
+    from speechssl.metrics.alignments import read_alignments
+
+    return read_alignments(args.labels) if args.labels else None
