@@ -1,4 +1,8 @@
-"""One utterance of a page: player, waveform, spectrogram, unit timeline, labels, all on one time axis."""
+"""One utterance of a page: player, waveform, spectrogram, unit timeline, labels, all on one time axis.
+
+Frame t is drawn from t / rate to (t + 1) / rate seconds, the convention of the metrics. (The middle of what an encoder
+sees for frame t is up to half a receptive field minus half a hop later: 2.5 ms for 400 and 320 samples at 16 kHz.)
+"""
 
 import html
 import io

@@ -81,6 +81,17 @@ def test_a_click_moves_the_sound_there(browser: Browser) -> None:
     assert browser.run("document.querySelector('audio').currentTime") == pytest.approx(1.5, abs=0.02)
 
 
+def test_a_long_timeline_scrolls_along_with_the_sound(browser: Browser) -> None:
+    browser.run("document.querySelectorAll('.tracks')[2].focus()")
+    browser.press("End")
+    visible = """(() => { const t = document.querySelectorAll('.tracks')[2];
+      const c = t.querySelector('.cursor').getBoundingClientRect(), s = t.parentElement.getBoundingClientRect();
+      return s.left <= c.left && c.left <= s.right + 2 && t.clientWidth > s.width; })()"""
+    assert browser.run(visible)
+    browser.press("Home")
+    assert browser.run(visible)
+
+
 def test_enter_highlights_a_unit_everywhere_and_escape_ends_it(browser: Browser) -> None:
     browser.run("document.querySelector('.tracks').focus()")
     browser.press("Home")

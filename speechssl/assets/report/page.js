@@ -2,6 +2,7 @@
 // One player and one set of tracks per utterance: the cursor follows the sound, clicks and keys move the sound.
 for (const article of document.querySelectorAll(".utterance")) {
   const tracks = article.querySelector(".tracks");
+  const scroll = article.querySelector(".scroll");
   const audio = article.querySelector("audio");
   const cursor = article.querySelector(".cursor");
   const readout = article.querySelector(".readout");
@@ -27,6 +28,8 @@ for (const article of document.querySelectorAll(".utterance")) {
     position = Math.min(Math.max(time, 0), seconds);
     cursor.hidden = false;
     cursor.style.left = `${(100 * position) / seconds}%`;
+    const place = (position / seconds) * tracks.clientWidth - scroll.scrollLeft; // a long timeline scrolls along
+    if (place < 0 || place > scroll.clientWidth) scroll.scrollLeft += place - 0.1 * scroll.clientWidth;
     tracks.setAttribute("aria-valuenow", position.toFixed(2));
     say(position);
     tracks.setAttribute("aria-valuetext", readout.textContent);
