@@ -68,7 +68,7 @@ def _of_output(args: argparse.Namespace) -> "Page":
 
     folder = Path(args.input[0])
     corpus = open_corpus(args.recordings, allow_pipes=args.allow_pipes) if args.recordings else None
-    texts = Texts(args.title or f"Units in {folder.resolve().name}", f"From {folder}")
+    texts = Texts(args.title or "Units of a corpus", f"From {folder}")
     return from_output(folder, texts, corpus=corpus, model=args.model, num=args.num, only=args.id,
                        alignments=_alignments(args), allow_pipes=args.allow_pipes)  # fmt: skip
 
