@@ -1,8 +1,11 @@
 """HuBERT in every size class against `transformers`' model with the same random weights."""
 
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from transformers import HubertConfig, HubertModel
 
@@ -46,5 +49,16 @@ def test_gradients_equal_transformers(name: str, padded: bool, dtype: torch.dtyp
 
 @pytest.mark.large
 def test_full_size_base_equals_transformers() -> None:
-    with torch.no_grad():
-        check_padded(make_pair(PRESETS["base"], torch.float32))
+    check_padded(make_pair(PRESETS["base"], torch.float32))
+
+
+def test_frame_count_is_that_of_the_released_features_and_units(shared: Path) -> None:
+    """Layer 9 of the released base model and its 500 units, as the authors' code wrote them for one recording."""
+    folder = shared / "golden" / "hubert_sample"
+    samples = soundfile.info(folder / "6313-76958-0021.flac").frames
+    with torch.device("meta"):
+        model = Model(PRESETS["base"])
+    frames, dim = np.load(folder / "sample.base.L9.npy", mmap_mode="r").shape
+    units = (folder / "sample.base.L9.km500.km").read_text().split()
+    assert int(model.frame_lengths(torch.tensor(samples))) == frames == len(units)
+    assert model.dim == dim

@@ -128,6 +128,20 @@ def test_an_utterance_without_frames_neither_crashes_nor_spreads_nan() -> None:
     assert y.isfinite().all() and x.grad is not None and x.grad.isfinite().all()
 
 
+def test_an_utterance_without_frames_attends_to_its_padding() -> None:
+    """A softmax over nothing is NaN in some attention kernels and 0 in others."""
+
+    class Told(nn.Module):
+        def forward(self, x: Tensor, keys: Tensor, positions: Tensor | None) -> Tensor:
+            told.append(keys)
+            return x
+
+    told: list[Tensor] = []
+    valid = torch.tensor([[True, True, False], [False, False, False]])
+    Transformer(dim=4, ffn_dim=4, num_layers=1, num_heads=1, attention=Told)(torch.randn(2, 3, 4), valid)
+    assert told[0].tolist() == [[True, True, False], [True, True, True]]
+
+
 def test_projection_refuses_channels_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="8 channels must equal dim 6"):
         FeatureProjection(8, 6, linear=False)
