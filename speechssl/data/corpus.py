@@ -2,19 +2,20 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
 from speechssl import audio
 from speechssl.audio import Audio, AudioInfo, AudioStream
-from speechssl.data import folder, kaldi, manifest
+from speechssl.data import folder, kaldi, lhotse, manifest
+from speechssl.data.lines import parse_object, read_lines
 from speechssl.data.recording import open_recording
 from speechssl.data.utterance import Utterance
-from speechssl.errors import DataError
+from speechssl.errors import AudioError, DataError
 
-KINDS = ("auto", "folder", "kaldi", "scp", "tsv", "jsonl", "list", "glob", "files")
+KINDS = ("auto", "folder", "kaldi", "scp", "tsv", "jsonl", "lhotse", "list", "glob", "files")
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,31 @@ def probe_utterance(utterance: Utterance, *, allow_pipes: bool = False) -> Audio
         return source.info
 
 
+def check_recordings(corpus: Corpus, *, allow_pipes: bool = False) -> Iterator[tuple[str, AudioError]]:
+    """Id and error of every utterance whose recording's header is bad."""
+    for utterance in corpus.utterances:
+        try:
+            probe_utterance(utterance, allow_pipes=allow_pipes)
+        except AudioError as error:
+            yield utterance.id, error
+
+
 def _guess(spec: str) -> str:
     if spec == "-":
         return "list"
     if Path(spec).is_dir():
-        return "kaldi" if Path(spec, "wav.scp").exists() else "folder"
+        if Path(spec, "wav.scp").exists():
+            return "kaldi"
+        return "lhotse" if any(lhotse.names_manifest(path.name) for path in Path(spec).iterdir()) else "folder"
     if not os.path.lexists(spec) and has_magic(spec):
         return "glob"
     name = spec.lower().removesuffix(".gz")
     by_suffix = {".scp": "scp", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "list", ".lst": "list"}
-    return by_suffix.get(Path(name).suffix, "files")
+    kind = by_suffix.get(Path(name).suffix, "files")
+    if kind == "jsonl":
+        first = next((line for _, line in read_lines(spec)), "")
+        return "lhotse" if first and lhotse.is_manifest(parse_object(first, f"{spec}:1")) else "jsonl"
+    return kind
 
 
 def _open(kind: str, spec: str, allow_pipes: bool, id_from: str, problems: list[str]) -> list[Utterance]:
@@ -103,6 +119,8 @@ def _open(kind: str, spec: str, allow_pipes: bool, id_from: str, problems: list[
             return _unique(manifest.read_tsv(spec), spec)
         case "jsonl":
             return _unique(manifest.read_jsonl(spec, allow_pipes=allow_pipes), spec)
+        case "lhotse":
+            return _unique(lhotse.read_lhotse(spec, allow_pipes=allow_pipes), spec)
         case "list":
             return _from_files(_read_list(spec), id_from, problems)
         case "glob":
@@ -125,8 +143,6 @@ def _read_list(spec: str) -> list[str]:
     if spec == "-":
         lines = [os.fsdecode(line.removesuffix(b"\n").removesuffix(b"\r")) for line in sys.stdin.buffer]
     else:
-        from speechssl.data.lines import read_lines
-
         lines = [line for _, line in read_lines(spec)]
     return [line for line in lines if line]
 

@@ -70,12 +70,17 @@ class DataDir:
         return "segments" if "segments" in self.tables else "wav.scp"
 
 
+def is_data_dir(path: str | Path) -> bool:
+    """Whether a folder is a Kaldi data directory."""
+    return (Path(path) / "wav.scp").exists()
+
+
 def load_dir(folder: str | Path) -> tuple[DataDir, list[Problem]]:
     """Every table of a data directory, and what is wrong with its lines. Raises DataError where there is no wav.scp."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such directory")
-    if not (folder / "wav.scp").exists():
+    if not is_data_dir(folder):
         raise DataError(f"{folder}: no Kaldi data directory (it has no wav.scp)")
     problems: list[Problem] = []
     data = DataDir(folder, {})

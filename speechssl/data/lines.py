@@ -5,15 +5,19 @@ Python's own `str.split` and `splitlines` also break at no-break spaces and line
 
 import codecs
 import gzip
+import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from speechssl.audio.source import open_regular
 from speechssl.errors import AudioError, DataError
 
-_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # \s: Unicode white space too
+_NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")  # \s: Unicode white space too
 MAX_LINE = 64 << 20  # bytes; a longer line is no manifest
 
 
@@ -64,6 +68,17 @@ def check_id(key: str, where: str) -> None:
         raise DataError(f"{where}: id {key!r} is empty or holds white space or control characters, impossible here")
 
 
+def parse_object(line: str, where: str) -> dict[str, Any]:
+    """A JSON object. Raises DataError that begins with `where` (file:line)."""
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: expected a JSON object, found {line[:40]!r}")
+    return row
+
+
 def read_table(path: str | Path, *, empty_ok: bool = False) -> Iterator[tuple[int, str, str]]:
     """Line number, first field and the rest of each `key value…` line (Kaldi's tables).
 
@@ -89,3 +104,33 @@ def read_unique(path: str | Path, *, empty_ok: bool = False) -> dict[str, str]:
             raise DataError(f"{path}:{number}: {key!r} was given before, in line {first}")
         table[key] = value
     return table
+
+
+def check_target(*paths: Path) -> None:
+    """Raise DataError where one of the files is there already."""
+    for path in paths:
+        if path.exists():
+            raise DataError(f"{path}: exists already; remove it or choose another name")
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines through a temporary file; gzipped where the name ends in .gz. DataError where it is not UTF-8."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as raw:
+            file = gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) if path.suffix == ".gz" else raw
+            file.writelines(_encoded(lines, path))
+            if file is not raw:
+                file.close()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _encoded(lines: Iterable[str], path: Path) -> Iterator[bytes]:
+    for line in lines:
+        try:
+            yield line.encode("utf-8") + b"\n"
+        except UnicodeEncodeError:
+            raise DataError(f"{path}: {line[:80]!r} cannot be written as UTF-8") from None

@@ -10,26 +10,50 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from speechssl.data import pipes
 from speechssl.data.folder import id_of
-from speechssl.data.lines import read_lines
+from speechssl.data.lines import parse_object, read_lines
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
+_LABELS = ("ids", "wrd", "ltr", "phn", "lbl")  # .km is not held in memory: `read_labels` gives it line by line
+
 
 def read_tsv(path: str | Path) -> Iterator[Utterance]:
-    """Utterances of a fairseq manifest in its order (which its label files share). Raises DataError with the line."""
+    """Utterances of a fairseq manifest in its order (which its label files share). Raises DataError with the line.
+
+    Ids are the paths without extension, or the lines of an `.ids` file beside the manifest; `.wrd` beside it gives the
+    texts, `.ltr`, `.phn` and `.lbl` further values. Files may lie outside the root (`..` or absolute), as fairseq's own
+    tool writes them where there are symbolic links.
+    """
     rows = read_lines(path)
     root = next((line for _, line in rows), "")
     if not root or "\t" in root:
         raise DataError(f"{path}:1: the first line of a fairseq manifest is the root folder")
+    labels = {suffix: read_labels(path, suffix) for suffix in _LABELS if Path(path).with_suffix(f".{suffix}").exists()}
     for number, line in rows:
         name, tab, frames = line.partition("\t")
         if not name or (tab and not (frames.isascii() and frames.isdigit())):
             raise DataError(f"{path}:{number}: expected `path<TAB>frames`, found {line[:80]!r}")
-        yield Utterance(id_of(name), str(Path(root, name)), extra={"frames": frames} if tab else None)
+        values = {suffix: next(lines, None) for suffix, lines in labels.items()}
+        short = next((suffix for suffix, value in values.items() if value is None), None)
+        if short:
+            raise DataError(f"{Path(path).with_suffix(f'.{short}')}: has fewer lines than {path} has files")
+        extra = {
+            suffix: value for suffix, value in values.items() if value is not None and suffix not in ("ids", "wrd")
+        }
+        if tab:
+            extra["frames"] = frames
+        key = values.get("ids") or id_of(name)
+        yield Utterance(key, str(Path(root, name)), text=values.get("wrd"), extra=extra or None)
+    for suffix, lines in labels.items():
+        if next(lines, None) is not None:
+            raise DataError(f"{Path(path).with_suffix(f'.{suffix}')}: has more lines than {path} has files")
+
+
+def read_labels(manifest: str | Path, suffix: str) -> Iterator[str]:
+    """The lines of a label file beside a fairseq manifest: `train.km` of `train.tsv`."""
+    return (line for _, line in read_lines(Path(manifest).with_suffix(f".{suffix}")))
 
 
 def read_jsonl(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utterance]:
@@ -38,17 +62,6 @@ def read_jsonl(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utter
     for number, line in read_lines(path):
         if line.strip():
             yield _from_row(parse_object(line, f"{path}:{number}"), folder, f"{path}:{number}", allow_pipes)
-
-
-def parse_object(line: str, where: str) -> dict[str, Any]:
-    """A JSON object. Raises DataError that begins with `where` (file:line)."""
-    try:
-        row = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: expected a JSON object, found {line[:40]!r}")
-    return row
 
 
 def _from_row(row: dict[str, Any], folder: Path, where: str, allow_pipes: bool) -> Utterance:
@@ -67,13 +80,16 @@ def _from_row(row: dict[str, Any], folder: Path, where: str, allow_pipes: bool) 
     else:
         audio = str(folder / audio)
     key = _text(row, "id", where) or name
-    known = ("id", "audio", "audio_filepath", "start_s", "end_s", "offset", "speaker", "text")
+    known = ("id", "audio", "audio_filepath", "start_s", "end_s", "offset", "speaker", "text", "recording")
     extra = {
-        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in row.items() if k not in known
+        k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
+        for k, v in row.items()
+        if k not in known and v is not None
     }
     return Utterance(
-        key, audio, start, end, is_pipe, _text(row, "speaker", where), _text(row, "text", where), extra or None
-    )
+        key, audio, start, end, is_pipe, _text(row, "speaker", where), _text(row, "text", where), extra or None,
+        _text(row, "recording", where),
+    )  # fmt: skip
 
 
 def _text(row: dict[str, Any], key: str, where: str) -> str | None:

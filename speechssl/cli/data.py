@@ -1,0 +1,153 @@
+"""Look after corpora: check, mend, cut down, divide and convert their tables.
+
+  speechssl data check data/train              every problem with file and line (also folders and manifests)
+  speechssl data fix data/train data/good      sorted, complete, consistent; says what it dropped
+  speechssl data subset data/train data/1k --num 1000 --seed 1
+  speechssl data split data/train data/split8 8 --by speaker
+  speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
+
+Exit codes: 0 done and clean, 1 done with problems or dropped lines (printed), 2 nothing done.
+"""
+
+import argparse
+import json
+from typing import Any
+
+SUMMARY = "check, fix, subset, split and convert data directories and manifests"
+_SUFFIX_KINDS = {".tsv": "tsv", ".jsonl": "jsonl"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions and their options."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    common.add_argument("--allow-pipes", action="store_true", help="accept commands in wav.scp (a list of programs)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    check = actions.add_parser("check", parents=[common], help="every problem, with file and line")
+    check.add_argument("source", help="Kaldi data dir, or any other corpus")
+    check.add_argument("--audio", action="store_true", help="read the header of every recording, too")
+
+    fix = actions.add_parser("fix", parents=[common], help="mend a Kaldi data directory")
+    fix.add_argument("source", help="Kaldi data dir")
+    fix.add_argument("target", nargs="?", help="new data dir; without it in place, the old files kept in .backup")
+
+    subset = actions.add_parser("subset", parents=[common], help="a new Kaldi data dir with some of the utterances")
+    subset.add_argument("source", help="Kaldi data dir")
+    subset.add_argument("target", help="new data dir")
+    subset.add_argument("--utt-list", metavar="FILE", help="ids, first on each line")
+    subset.add_argument("--speakers", metavar="A,B|FILE", help="speakers, or a file with one on each line")
+    subset.add_argument("--per-speaker", type=int, metavar="N", help="at most N of each speaker")
+    subset.add_argument("--first", type=int, metavar="N", help="the first N in C order")
+    subset.add_argument("--last", type=int, metavar="N", help="the last N in C order")
+    subset.add_argument("--num", type=int, metavar="N", help="N at random")
+    subset.add_argument("--max-duration", type=float, metavar="S", help="at random, S seconds at most in all")
+    subset.add_argument("--seed", type=int, default=0, help="of the random choices (default 0)")
+
+    split = actions.add_parser("split", parents=[common], help="divide a Kaldi data dir: TARGET/1 ... TARGET/N")
+    split.add_argument("source", help="Kaldi data dir")
+    split.add_argument("target", help="folder for the parts")
+    split.add_argument("num_parts", type=int, metavar="N")
+    split.add_argument("--by", choices=["utterance", "speaker"], default="utterance", help="what stays in one part")
+
+    convert = actions.add_parser("convert", parents=[common], help="any corpus into another format")
+    convert.add_argument(
+        "source", help="folder, Kaldi data dir, wav.scp, .tsv, .jsonl, lhotse manifest, glob, - (stdin)"
+    )
+    convert.add_argument("target", help="new data dir, or .tsv or .jsonl file")
+    convert.add_argument("--from", dest="kind", default="auto", help="what SOURCE is, where its name does not tell")
+    convert.add_argument("--to", choices=["kaldi", "espnet", "tsv", "jsonl", "lhotse"], help="default: by the suffix")
+    convert.add_argument("--skip-bad", action="store_true", help="leave out recordings with unreadable headers, listed")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one action; the exit code."""
+    actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert}
+    result, lines, code = actions[args.action](args)
+    if args.json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print("\n".join(lines))
+    return code
+
+
+def _check(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from dataclasses import asdict
+
+    from speechssl.data.corpus import check_recordings, open_corpus
+    from speechssl.data.kaldi_check import check_dir
+    from speechssl.data.kaldi_dir import Problem, is_data_dir
+
+    if is_data_dir(args.source):
+        problems = check_dir(args.source, allow_pipes=args.allow_pipes, audio=args.audio)
+        count = None
+    else:
+        corpus = open_corpus(args.source, allow_pipes=args.allow_pipes)
+        problems = [Problem(args.source, 0, text, is_error=False) for text in corpus.problems]
+        if args.audio:
+            faults = check_recordings(corpus, allow_pipes=args.allow_pipes)
+            problems += [Problem(args.source, 0, f"{key!r}: {error.code}: {error}") for key, error in faults]
+        count = len(corpus)
+    num_errors = sum(problem.is_error for problem in problems)
+    summary = f"{num_errors} problems, {len(problems) - num_errors} warnings"
+    if count is not None:
+        summary = f"{count} utterances: {summary}"
+    result = {"num_errors": num_errors, "problems": [asdict(problem) for problem in problems], "num_utterances": count}
+    return result, [*map(str, problems), f"{args.source}: {summary}"], int(num_errors > 0)
+
+
+def _fix(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from dataclasses import asdict
+
+    from speechssl.data.kaldi_edit import fix_dir
+
+    report = fix_dir(args.source, args.target)
+    lines = [f"{p} (dropped)" if "dropped" not in p.message else str(p) for p in report.dropped]
+    lines.append(
+        f"{args.target or args.source}: {report.num_utterances} utterances kept, {len(report.dropped)} lines dropped, "
+        f"files changed: {' '.join(report.changed) or 'none'}"
+    )
+    if report.backup:
+        lines.append(f"the files as they were: {report.backup}")
+    return asdict(report), lines, int(bool(report.dropped))
+
+
+def _subset(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from speechssl.data.kaldi_part import Selection, subset_dir
+
+    selection = Selection(args.utt_list, args.speakers, args.per_speaker, args.first, args.last, args.num,
+                          args.max_duration, args.seed)  # fmt: skip
+    count = subset_dir(args.source, args.target, selection)
+    return {"num_utterances": count}, [f"{args.target}: {count} utterances"], 0
+
+
+def _split(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from speechssl.data.kaldi_part import split_dir
+
+    counts = split_dir(args.source, args.target, args.num_parts, by=args.by)
+    lines = [f"{args.target}/{index + 1}: {count} utterances" for index, count in enumerate(counts)]
+    return {"num_utterances": counts}, lines, 0
+
+
+def _convert(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from pathlib import Path
+
+    from speechssl.data.corpus import check_recordings, open_corpus
+    from speechssl.data.export import write_corpus
+    from speechssl.errors import DataError
+
+    kind = args.to or _SUFFIX_KINDS.get(Path(args.target).suffix)
+    if kind is None:
+        raise DataError(f"{args.target}: add --to kaldi, espnet, tsv, jsonl or lhotse")
+    corpus = open_corpus(args.source, kind=args.kind, allow_pipes=args.allow_pipes)
+    notes, utterances, skipped = list(corpus.problems), list(corpus.utterances), []
+    if args.skip_bad:
+        faults = dict(check_recordings(corpus, allow_pipes=args.allow_pipes))
+        skipped = [{"id": key, "code": error.code, "message": str(error)} for key, error in faults.items()]
+        utterances = [utterance for utterance in utterances if utterance.id not in faults]
+        if not utterances:
+            raise DataError(f"{args.source}: no recording can be read; the first: {skipped[0]['message']}")
+    notes += write_corpus(utterances, args.target, kind, allow_pipes=args.allow_pipes)
+    result = {"num_utterances": len(utterances), "format": kind, "notes": notes, "skipped": skipped}
+    lines = [*notes, *(f"skipped {s['id']!r}: {s['code']}: {s['message']}" for s in skipped)]
+    return result, [*lines, f"{args.target}: {len(utterances)} utterances as {kind}"], int(bool(skipped))
