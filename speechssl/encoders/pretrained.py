@@ -2,20 +2,33 @@
 
 The card says how the waveform is normalised; it is never guessed. The hash is over the weights' values, so the same
 model converted from two formats has one identity.
+
+Long recordings go through in overlapping windows (`features_stream`). What that guarantees: the number of frames is
+that of the whole, on one grid; normalisation and group norm use the statistics of the whole recording, so that layer 0
+equals that of one pass up to rounding wherever `overlap_s` covers the positional convolution (1.28 s in wav2vec 2.0 and
+its kin; the convolutions need nothing). MFCCs are exact. What it does not guarantee: attention sees one window, at
+least `overlap_s` to either side of a kept frame, where one pass would see the whole recording;
+`tools/bench/long_audio.py` measures the difference.
 """
 
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from speechssl import config, encoders
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, ConfigError
+from speechssl.nn.precision import LowPrecision, Precision
+from speechssl.nn.windows import Grid, WholeRecording, wave_moments
+
+WINDOW_S = 60.0  # of a recording at once; a shorter one is done whole
+OVERLAP_S = 5.0  # at either end of a window, computed and left out
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,26 @@ class Pretrained:
 
     encoder: torch.nn.Module
     card: EncoderCard
+    precision: Precision = "fp32"  # of the arithmetic; part of what decides the features, beside `sha256`
+    stored_sha256: str = field(default="", repr=False)  # where the weights at hand are not those it is of
 
     @property
     def sha256(self) -> str:
-        """Identity: over family, config, normalisation and weights; independent of name, format and device."""
-        return weights_sha256(self.encoder, self.card)
+        """Identity: over family, config, normalisation and weights; independent of name, format, device, precision."""
+        return self.stored_sha256 or weights_sha256(self.encoder, self.card)
+
+    def with_precision(self, precision: Precision) -> "Pretrained":
+        """The same encoder computing in "bf16" or "int8" (CPU only), features still float32; "fp32" is itself.
+
+        ConfigError where it would have no effect (MFCC) or cannot be done.
+        """
+        if precision not in get_args(Precision):
+            raise ConfigError(f"unknown precision {precision!r} (known: {', '.join(get_args(Precision))})")
+        if precision == self.precision:
+            return self
+        if self.precision != "fp32":
+            raise ConfigError(f"an encoder in {self.precision} has lost the weights for {precision}: start from fp32")
+        return Pretrained(LowPrecision(self.encoder, precision).eval(), self.card, precision, self.sha256)
 
     def normalize(self, wav: Tensor) -> Tensor:
         """wav [..., S] as the encoder wants it: one utterance per row, without padding."""
@@ -57,11 +85,55 @@ class Pretrained:
         layers, lengths = self.encoder.layers(self.normalize(wav).unsqueeze(0), upto=layer)
         return layers[layer][0, : int(lengths[0])]
 
+    @torch.inference_mode()
+    def features_stream(
+        self, make_blocks: Callable[[], Iterable[Tensor]], layer: int, *, window_s: float = WINDOW_S,
+        overlap_s: float = OVERLAP_S,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """Layer `layer` of a recording of any length in pieces [T, C], in memory that does not grow with it.
+
+        `make_blocks` gives the waveform in blocks [S] from its beginning; it is called up to four times (a look at the
+        length, statistics of the waveform, statistics of the first convolution, features). A recording that fits into
+        one window is one piece, exactly `features` of the whole. See the module's docstring for what is guaranteed.
+        ConfigError unless window_s is more than twice overlap_s.
+        """
+        encoder = self.encoder
+        grid = Grid.of_seconds(window_s, overlap_s, sample_rate=encoder.sample_rate,
+                               receptive_field=encoder.receptive_field, hop=encoder.hop)  # fmt: skip
+        device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+        first = next(iter(grid.windows(make_blocks())))
+        if first.whole:
+            yield self.features(first.samples.to(device), layer)
+            return
+        blocks = self._normalized(make_blocks)
+        lazy = (block for _ in range(1) for block in blocks())  # nothing is opened where nothing is read
+        moments = encoder.recording_moments(lazy) if isinstance(encoder, WholeRecording) else None
+        statistics = {} if moments is None else {"moments": moments.to(device)}
+        for window in grid.windows(blocks()):
+            layers, _ = encoder.layers(window.samples.to(device).unsqueeze(0), upto=layer, **statistics)
+            yield layers[layer][0, window.keep]
+
+    def features_long(
+        self, wav: Tensor, layer: int, *, window_s: float = WINDOW_S, overlap_s: float = OVERLAP_S
+    ) -> Tensor:
+        """Layer `layer` [T, C] of one utterance [S]: `features` up to window_s, in windows beyond."""
+        return torch.cat([*self.features_stream(lambda: [wav], layer, window_s=window_s, overlap_s=overlap_s)])
+
+    def _normalized(self, make_blocks: Callable[[], Iterable[Tensor]]) -> Callable[[], Iterable[Tensor]]:
+        """As `normalize`, with the mean and variance of all blocks."""
+        if not self.card.normalize:
+            return make_blocks
+        mean, variance = wave_moments(make_blocks())
+        scale = (variance + self.card.normalize_eps) ** -0.5
+        return lambda: (((block.double() - mean) * scale).to(block.dtype) for block in make_blocks())
+
 
 def save(folder: Path, pretrained: Pretrained) -> None:
-    """Write the encoder as `config.json` + `model.safetensors` into `folder` (made if absent)."""
+    """Write the encoder as `config.json` + `model.safetensors` into `folder` (made if absent). Only fp32 ones."""
     from safetensors.torch import save_file
 
+    if pretrained.precision != "fp32":
+        raise ConfigError(f"save the fp32 encoder, not its {pretrained.precision} copy: precision is chosen at use")
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous() for k, v in pretrained.encoder.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "speechssl"})

@@ -24,6 +24,10 @@ class Moments:
     mean: Tensor
     var: Tensor
 
+    def to(self, device: torch.device) -> "Moments":
+        """The same on a device."""
+        return Moments(self.mean.to(device), self.var.to(device))
+
 
 class TimeNorm(nn.Module):
     """Group norm with one group per channel: each channel of an utterance is normalised over its real frames."""

@@ -6,17 +6,19 @@ Convolutions over the waveform, a projection, a convolutional positional embeddi
 B utterances, S samples, T frames, C channels.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
-from speechssl.nn.conv import ConvStack, Moments
+from speechssl.nn.conv import ConvStack, Moments, TimeNorm
 from speechssl.nn.lengths import check_lengths, valid_or_none, zero_padding
 from speechssl.nn.positional import ConvPosition, StackedConvPosition
 from speechssl.nn.projection import FeatureProjection
 from speechssl.nn.transformer import Transformer
+from speechssl.nn.windows import conv_moments
 
 WAV2VEC2_CONV = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
@@ -87,6 +89,14 @@ class SpeechEncoder(nn.Module):
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Frame counts for sample counts, both int64 of any shape."""
         return self.conv.frame_lengths(lengths)
+
+    def recording_moments(self, blocks: Iterable[Tensor]) -> Moments | None:
+        """The first convolution's statistics of a recording in blocks [S], for `moments=` with its pieces.
+
+        None where the front end has no group norm: then pieces need nothing of the whole, and nothing is read.
+        """
+        first = self.conv.layers[0]
+        return conv_moments(blocks, first.conv) if isinstance(first.norm, TimeNorm) else None
 
     def frontend(
         self, wav: Tensor, lengths: Tensor | None = None, *, moments: Moments | None = None
