@@ -46,10 +46,12 @@ def inspect(file: BinaryIO, name: str, *, streamed: bool) -> Header:
         raise AudioError(damage.code, f"{name}: {damage}") from None
     except OSError as error:
         raise AudioError("unreadable", f"{name}: {error.strerror}") from None
+    if facts.unknown_length and container == "fLaC":
+        if streamed:
+            raise AudioError("unsupported", f"{name}: FLAC without length; let the command write WAV")
+        message = "the header states no length: its writer was killed, or it was written to a pipe; encode it again"
+        raise AudioError("truncated", f"{name}: {message}")
     if facts.unknown_length and not streamed:
-        if container == "fLaC":
-            message = "the header states no length: its writer was killed, or it was written to a pipe; encode it again"
-            raise AudioError("truncated", f"{name}: {message}")
         facts.notes.append("the header states no length (written to a pipe): read to the end of the file")
     return Header(size, container, facts.unknown_length, facts.md5, facts.notes)
 

@@ -51,7 +51,7 @@ def _check_text(utterance: Utterance) -> None:
     values = (utterance.id, utterance.audio, utterance.speaker or "", utterance.text or "", *extra, *extra.values())
     bad = next((value for value in values if any("\ud800" <= character <= "\udfff" for character in value)), None)
     if bad is not None or not utterance.id:
-        raise DataError(f"{utterance.id!r}: {bad!r} cannot be written as UTF-8" if bad else "an utterance's id is empty")
+        raise DataError(f"{utterance.id!r}: {bad!r} cannot be written as UTF-8" if bad else "empty utterance id")
 
 
 def _write_tsv(utterances: Sequence[Utterance], target: Path, allow_pipes: bool) -> list[str]:

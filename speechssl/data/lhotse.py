@@ -49,7 +49,9 @@ def names_manifest(name: str) -> bool:
 
 def is_manifest(first_row: Mapping[str, Any]) -> bool:
     """Whether a JSON row is lhotse's and not ours."""
-    return "sources" in first_row or "recording_id" in first_row or "recording" in first_row or "tracks" in first_row
+    if isinstance(first_row.get("recording"), dict):
+        return True
+    return any(key in first_row for key in ("sources", "recording_id", "tracks"))
 
 
 def read_lhotse(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utterance]:
@@ -57,7 +59,7 @@ def read_lhotse(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utte
     path, supervisions = find_manifests(path)
     rows = ((f"{path}:{number}", parse_object(line, f"{path}:{number}")) for number, line in read_lines(path) if line)
     base: list[Path | None] = []  # found by the first recording
-    recordings: dict[str, tuple[Utterance, int]] = {}
+    recordings: dict[str, tuple[Utterance, int, float]] = {}
     for where, row in rows:
         if "sources" not in row:
             yield _from_cut(row, where, path, base, allow_pipes)
@@ -68,7 +70,7 @@ def read_lhotse(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utte
         elif recording.id in recordings:
             raise DataError(f"{where}: recording {recording.id!r} comes twice")
         else:
-            recordings[recording.id] = recording, _num_channels(row, where)
+            recordings[recording.id] = recording, _num_channels(row, where), field(row, "duration", float, where)
     if supervisions is None:
         return
     for number, line in read_lines(supervisions):
@@ -77,10 +79,11 @@ def read_lhotse(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utte
         key = field(row, "recording_id", str, where)
         if key not in recordings:
             raise DataError(f"{where}: recording {key!r} is not in {path}")
-        recording, num_channels = recordings[key]
+        recording, num_channels, length = recordings[key]
         _check_channels(row, num_channels, where)
         start, duration = field(row, "start", float, where), field(row, "duration", float, where)
-        yield _utterance(row, field(row, "id", str, where), recording, start, start + duration, where)
+        end = None if start == 0 and duration == length else start + duration
+        yield _utterance(row, field(row, "id", str, where), recording, start, end, where)
 
 
 def field(row: Mapping[str, Any], key: str, kind: type, where: str) -> Any:

@@ -44,7 +44,9 @@ def read_member(path: str, offset: int) -> BinaryIO:
     name = f"{path}:{offset}"
     with open_regular(path) as file:
         left = file.seek(0, 2) - offset
-        file.seek(min(offset, 1 << 60))
+        if left <= 0:
+            raise AudioError("truncated", f"{name}: the archive ends before")
+        file.seek(offset)
         head = file.read(16)
         if head[:4] == b"RIFF" and len(head) >= 8:
             start, size = offset, int.from_bytes(head[4:8], "little") + 8
