@@ -26,8 +26,10 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """How to compute; what changes the bytes of the result first."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
-    parser.add_argument("--long-threshold", type=float, default=60.0, metavar="S",
-                        help="recordings above this are encoded in overlapping windows (default 60)")  # fmt: skip
+    parser.add_argument("--window", type=float, default=60.0, metavar="S",
+                        help="longer recordings are encoded in overlapping windows (default 60)")  # fmt: skip
+    parser.add_argument("--overlap", type=float, default=5.0, metavar="S",
+                        help="of windows, on either side of what is kept (default 5)")  # fmt: skip
     parser.add_argument(
         "--shard-size", type=int, metavar="N", help="utterances per shard (default: by corpus, at most 256)"
     )
@@ -75,13 +77,12 @@ def options(args: argparse.Namespace) -> "Options":
 
 
 def long_audio(args: argparse.Namespace) -> "LongAudio":
-    """From which length on recordings are cut into windows."""
+    """How recordings are cut into windows."""
     from speechssl.extract.job import LongAudio
 
-    default = LongAudio()
-    if args.long_threshold < default.window_s:
-        raise ConfigError(f"--long-threshold {args.long_threshold}: at least {default.window_s} (one window)")
-    return LongAudio(threshold_s=args.long_threshold)
+    if not 0 <= 2 * args.overlap < args.window:
+        raise ConfigError(f"--window {args.window} must be more than twice --overlap {args.overlap}")
+    return LongAudio(args.window, args.overlap)
 
 
 def finish(report: "Report", args: argparse.Namespace) -> int:

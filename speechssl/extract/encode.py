@@ -62,9 +62,9 @@ class Encoder:
     def _features(self, recording: "_Recording") -> Iterator[Tensor]:
         """Features [T, C] in one piece, or in several where the recording is long."""
         limits = self.job.long_audio
-        whole = recording.up_to(round(limits.threshold_s * self._rate))
+        whole = recording.up_to(round(limits.window_s * self._rate))
         if whole is not None:
-            yield self._pretrained.features(torch.from_numpy(whole), self._layer)
+            yield self._pretrained.features(torch.from_numpy(whole).to(self.job.device), self._layer)
             return
         yield from self._pretrained.features_stream(
             recording.blocks, self._layer, window_s=limits.window_s, overlap_s=limits.overlap_s

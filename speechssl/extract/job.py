@@ -39,11 +39,10 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class LongAudio:
-    """Recordings longer than `threshold_s` are encoded in overlapping windows, so that memory stays bounded."""
+    """Recordings longer than `window_s` are encoded in overlapping windows, so that memory stays bounded."""
 
-    threshold_s: float = 60.0
-    window_s: float = 30.0
-    overlap_s: float = 5.0  # seen on each side of what is kept
+    window_s: float = 60.0  # as `Pretrained.features_stream`, whose module pulls in torch
+    overlap_s: float = 5.0  # computed on each side of what is kept
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class ModelSpec:
             raise ConfigError(f"layer {layer}: {self.encoder} has layers 0..{layers}")
         if kind == "features":
             return pretrained, layer, None
-        from speechssl.quantizers.kmeans_files import load_kmeans
+        from speechssl.convert.kmeans_files import load_kmeans
 
         assert self.kmeans is not None
         return pretrained, layer, UnitModel(pretrained, layer, load_kmeans(Path(self.kmeans))).quantizer

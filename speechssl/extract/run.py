@@ -125,6 +125,7 @@ class _Run:
         with lock.writing(self.folder, self.options.part), _signals(self._ask_to_stop):
             if self.options.overwrite:
                 _clear(self.folder)
+            self._clean()
             jobs.claim(self.folder, self.job, self.tag)
             finished = self._finished()
             if finished is not None:
@@ -152,8 +153,6 @@ class _Run:
 
     def _work(self) -> Report:
         (self.folder / "shards").mkdir(exist_ok=True)
-        for place in (self.folder, self.folder / "shards"):
-            atomic.clean(place, self.tag)
         done = journal.read(self.folder)
         index, count = self.options.part
         mine = [s for s in range(index, self.job.num_shards, count) if s not in done]
@@ -177,7 +176,6 @@ class _Run:
         with lock.merging(self.folder) as ours:
             if not ours:  # another part finished at the same moment and merges
                 return report
-            atomic.clean(self.folder, "merge")
             return merge(self.folder, self.job, done, self.corpus, self._all_outputs(), report, "merge")
 
     def _rows(self, shard: int) -> int:
@@ -214,6 +212,7 @@ class _Run:
                 tasks
             )
         self.progress.end()
+        self._clean()  # after workers that died
         return workers
 
     def _run_here(self, tasks: Iterator[plan.Task], settings: Any, load: Callable[..., Any]) -> None:
@@ -247,6 +246,14 @@ class _Run:
             workers=workers,
             speed=hours * 3600 / wall_s,
         )
+
+    def _clean(self) -> None:
+        """Remove what killed processes of this part left; we hold its lock and none of ours is alive."""
+        for place in (self.folder, self.folder / "shards"):
+            atomic.clean(place, self.tag)
+        with lock.merging(self.folder) as ours:
+            if ours:
+                atomic.clean(self.folder, "merge")
 
     def _ask_to_stop(self) -> None:
         self.stop = True

@@ -45,7 +45,8 @@ def run_shard(
     """
     job, stem = encoder.job, encoder.job.stem(task.shard)
     records = []
-    with atomic.scratch(folder, tag) as scratch, atomic.scratch(folder, tag) as spool:
+    with atomic.scratch(folder, tag) as scratch:
+        spool = scratch / "spool"
         writer = store(job.store).Writer(scratch, stem, job)
         seconds = 0.0
         for row, utterance in enumerate(task.rows):
@@ -53,11 +54,12 @@ def run_shard(
             if skip and row in skip:
                 record = _failed(utterance, skip[row], _MESSAGES[skip[row]])
             else:
-                record = _row(utterance, encoder, writer, spool / "long", lambda: beat(row, seconds))  # noqa: B023
+                record = _row(utterance, encoder, writer, spool, lambda: beat(row, seconds))  # noqa: B023
             seconds += record.get("samples", 0) / job.model.sample_rate
             records.append(record)
         beat(len(task.rows), seconds)
         writer.close()
+        spool.unlink(missing_ok=True)
         with (scratch / f"{stem}.jsonl").open("w", encoding="utf-8", newline="\n") as file:
             file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         hashes = atomic.commit(scratch, folder)

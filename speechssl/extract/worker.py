@@ -47,6 +47,7 @@ def load(settings: Settings) -> "Encoder":
     loaded = settings.spec.load(job.kind)
     check_loaded(job.model, loaded)
     pretrained, layer, quantizer = loaded
+    pretrained = pretrained.with_precision(job.precision)
     if job.device != "cpu":
         pretrained.encoder.to(job.device)
     return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes)

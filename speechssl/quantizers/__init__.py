@@ -9,8 +9,15 @@ from torch import Tensor
 class Quantizer(Protocol):
     """What every quantizer offers. N frames of C channels, V units."""
 
-    size: int  # V, the number of units
-    dim: int  # C
+    @property
+    def size(self) -> int:
+        """V, the number of units."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """C."""
+        ...
 
     def encode(self, frames: Tensor) -> Tensor:
         """Ids [N] int64 of frames [N, C] (any leading shape); deterministic, ties go to the lower id."""

@@ -85,7 +85,7 @@ class UnitModel:
         """
         samples = _samples(audio, sample_rate, self.sample_rate)
         device = next(self.pretrained.encoder.parameters(), torch.empty(0)).device
-        return self.quantize(self.pretrained.features(torch.from_numpy(samples).to(device), self.layer))
+        return self.quantize(self.pretrained.features_long(torch.from_numpy(samples).to(device), self.layer))
 
     def quantize(self, features: Tensor) -> Units:
         """Units of features [T, C] of this model's layer."""

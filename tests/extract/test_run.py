@@ -148,7 +148,7 @@ def test_what_was_done_to_recordings_is_counted_in_the_report(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"long_audio": LongAudio(threshold_s=99)}, r"long_audio\.threshold_s is 60\.0 there, 99"),
+        ({"long_audio": LongAudio(window_s=99.0)}, r"long_audio\.window_s is 60\.0 there, 99"),
         ({"precision": "bf16"}, "precision is 'fp32' there, 'bf16' now"),
         ({"shard_size": 5}, "num_shards"),
     ],
