@@ -46,9 +46,7 @@ def inspect(file: BinaryIO, name: str, *, streamed: bool) -> Header:
         raise AudioError(damage.code, f"{name}: {damage}") from None
     except OSError as error:
         raise AudioError("unreadable", f"{name}: {error.strerror}") from None
-    if facts.unknown_length and container == "fLaC":
-        if streamed:
-            raise AudioError("unsupported", f"{name}: FLAC without length; let the command write WAV")
+    if facts.unknown_length and container == "fLaC" and not streamed:
         message = "the header states no length: its writer was killed, or it was written to a pipe; encode it again"
         raise AudioError("truncated", f"{name}: {message}")
     if facts.unknown_length and not streamed:

@@ -2,7 +2,8 @@
 
 Channels are averaged. Resampling is soxr's HQ (linear phase); its output is the same whatever the block size, so a
 stream gives exactly the samples of a whole read. A segment is cut at the file's own rate (start and end rounded to its
-samples) and then resampled, so it does not see its surroundings.
+samples) and then resampled, so it does not see its surroundings. A segment of an Opus file may differ from the same
+stretch of a whole read by 2e-3, because the decoder carries state.
 """
 
 from collections.abc import Generator, Iterator
@@ -21,7 +22,8 @@ from speechssl.errors import AudioError
 MAX_OVERSHOOT_S = 0.5  # a segment may end this much after the recording (as in Kaldi's extract-segments); it is cut
 _BLOCK_SAMPLES = 1 << 19  # decoded at once, all channels together
 _EXACT_SEEK = frozenset(["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
-_RUN_UP_S = 1  # lossy codecs carry state from frame to frame: decode this much before a segment
+_RUN_UP_S = 1  # lossy codecs carry state from frame to frame: decode this much before a segment. MP3 and Vorbis are
+# then exact; Opus mostly is, else within 2e-3 (44 dB below the speech) on 24 segments of real recordings
 _LARGEST_SAMPLE = 2.0**31  # beyond integer-scaled floats: no recording
 
 
@@ -195,9 +197,9 @@ class AudioStream(Iterator[NDArray[np.float32]]):
     def _seek(self) -> None:
         """Go to the first frame: by seeking where that is exact, else by decoding up to it."""
         sound, block = self._source.sound, max(1, _BLOCK_SAMPLES // self.source.channels)
-        run_up = 0 if self.source.subtype in _EXACT_SEEK else _RUN_UP_S * self.source.sample_rate
+        run_up = 0 if self.source.subtype in _EXACT_SEEK else round(_RUN_UP_S * self.source.sample_rate)
         to_skip = self._start
-        if sound.seekable() and self._start > run_up:
+        if sound.can_seek() and self._start > run_up:
             sound.seek(self._start - run_up)
             to_skip = run_up
         while to_skip > 0:

@@ -44,6 +44,22 @@ def probe(path: str | Path) -> AudioInfo:
         return source.info
 
 
+class Sound(soundfile.SoundFile):
+    """A SoundFile that is read straight on.
+
+    The plain one seeks after every read, to where it is already; in MP3 that loses the decoder's state, and the audio
+    is broken at every block (by 0.37 of full scale in our test; libsndfile 1.2.2).
+    """
+
+    def seekable(self) -> bool:
+        """Says no, so that reading does not seek; `seek` works where `can_seek` is true."""
+        return False
+
+    def can_seek(self) -> bool:
+        """Whether the format allows it."""
+        return bool(super().seekable())
+
+
 class Source:
     """An open recording: `info`, `header` (facts and notes of the checks) and `sound` (a soundfile.SoundFile).
 
@@ -100,12 +116,12 @@ class Source:
         if not isinstance(self._file, io.BytesIO):
             os.lseek(self._file.fileno(), position, os.SEEK_SET)
 
-    def _open_sound(self) -> soundfile.SoundFile:
+    def _open_sound(self) -> Sound:
         self._seek(0)
         try:
             if isinstance(self._file, io.BytesIO):
-                return soundfile.SoundFile(self._file)
-            return soundfile.SoundFile(self._file.fileno(), closefd=False)
+                return Sound(self._file)
+            return Sound(self._file.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
             unknown_to_all = self.header.container == "" and error.code in (1, 3)
             code = "unsupported" if unknown_to_all or error.code == 4 else "bad-header"
@@ -132,14 +148,17 @@ class Source:
 
 def open_regular(path: str | Path) -> BinaryIO:
     """A regular file opened for reading; anything else is refused without waiting for it. Raises AudioError."""
+    handle = -1
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise AudioError("not-a-file", f"{path}: not a regular file")
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        is_regular = stat.S_ISREG(Path(path).stat().st_mode)
+        if is_regular:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            is_regular = stat.S_ISREG(os.fstat(handle).st_mode)  # it may have been replaced between the two calls
     except (OSError, ValueError) as error:
         raise AudioError(_code_of(error), f"{path}: {_reason_of(error)}") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):  # replaced between the two calls
-        os.close(handle)
+    if not is_regular:
+        if handle >= 0:
+            os.close(handle)
         raise AudioError("not-a-file", f"{path}: not a regular file")
     return os.fdopen(handle, "rb")
 

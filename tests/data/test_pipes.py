@@ -115,8 +115,8 @@ def test_a_header_without_length_is_normal_from_a_command_and_noted_in_a_file(wa
     with pytest.raises(AudioError) as caught:
         audio.read(tmp_path / "s.flac")
     assert caught.value.code == "truncated"
-    with pytest.raises(AudioError, match="let the command write WAV"):
-        read_utterance(Utterance("a", f"cat {tmp_path}/s.flac |", pipe=True), sample_rate=16000, allow_pipes=True)
+    command = Utterance("a", f"cat {tmp_path}/s.flac |", pipe=True)
+    assert len(read_utterance(command, sample_rate=16000, allow_pipes=True).samples) == 16000
 
 
 def test_recordings_inside_kaldi_archives(wav: Path, tmp_path: Path) -> None:
