@@ -6,7 +6,7 @@ scratch folder and renamed; `sha256sums` comes last, so its presence means that 
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,11 @@ def merge(
     outputs: Sequence[Output],
     report: Report,
     tag: str,
+    check: Callable[[], None] = lambda: None,
 ) -> Report:
     """Write the final files into `folder`; returns the report with their names, which is written too.
 
+    check is called for every shard and may raise, to stop early.
     Raises DataError where a shard's files are not what the journal says: they are removed, so that the next run makes
     them again.
     """
@@ -56,7 +58,7 @@ def merge(
             info = Info(
                 job.model.rate_hz, job.model.num_units or 0, output.merged, folder.resolve(), corpus_root(corpus)
             )
-            items = _items(folder, job, results, corpus, output.merged)
+            items = _items(folder, job, results, corpus, output.merged, check)
             unit_format(output.format).write(scratch, items, info)
             written |= atomic.commit(scratch, folder)
     sidecar = json.dumps(describe(job, corpus, results, outputs, written), indent=2, ensure_ascii=False) + "\n"
@@ -116,9 +118,12 @@ def checked_rows(folder: Path, job: Job, result: ShardResult) -> list[dict[str, 
     return read_rows(shards, job.stem(result.shard))
 
 
-def _items(folder: Path, job: Job, results: Mapping[int, ShardResult], corpus: Corpus, merged: bool) -> Iterator[Item]:
+def _items(
+    folder: Path, job: Job, results: Mapping[int, ShardResult], corpus: Corpus, merged: bool, check: Callable[[], None]
+) -> Iterator[Item]:
     reader = store(job.store)
     for shard in range(job.num_shards):
+        check()
         rows = checked_rows(folder, job, results[shard])
         start = shard * job.shard_size
         by_row = zip(rows, corpus.utterances[start : start + len(rows)], strict=True)

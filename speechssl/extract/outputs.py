@@ -1,5 +1,6 @@
 """Reading a finished output folder back: `verify` it, iterate over its units or features."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,8 +93,19 @@ def _verify_counts(folder: Path, expected: dict[str, str]) -> list[str]:
         ok = sum("code" not in row for row in rows)
         if (len(rows), ok) != (done[shard].rows, done[shard].ok):
             problems.append(f"shard {shard}: {len(rows)} rows, {ok} ok; the journal says otherwise")
+    needed = {"job.json", "report.json", *_final_files(folder), *(path.name for path in folder.glob("journal*.jsonl"))}
+    needed |= {f"shards/{name}" for result in done.values() for name in result.files}
+    problems += [f"{name}: not in {SUMS}" for name in sorted(needed - expected.keys())]
     strange = {f"shards/{path.name}" for path in (folder / "shards").iterdir()} - expected.keys()
     return problems + [f"{name}: does not belong there" for name in sorted(strange)]
+
+
+def _final_files(folder: Path) -> list[str]:
+    """As the report lists them; its own hash was checked before, unless its line is what is missing."""
+    try:
+        return list(json.loads((folder / "report.json").read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _verify_unfinished(folder: Path) -> tuple[list[str], int]:

@@ -99,8 +99,14 @@ def run_features(
     return _Run(corpus, Path(folder), job, spec, (), options or Options()).run()
 
 
+class _Stopped(Exception):
+    """Leaves work in hand when a stop was asked for."""
+
+
 @dataclass
 class _Run:
+    """One call of `run_units` or `run_features`."""
+
     corpus: Corpus
     folder: Path
     job: Job
@@ -176,7 +182,12 @@ class _Run:
         with lock.merging(self.folder) as ours:
             if not ours:  # another part finished at the same moment and merges
                 return report
-            return merge(self.folder, self.job, done, self.corpus, self._all_outputs(), report, "merge")
+            try:
+                return merge(
+                    self.folder, self.job, done, self.corpus, self._all_outputs(), report, "merge", self._check
+                )
+            except _Stopped:
+                return dataclasses.replace(report, interrupted=True)
 
     def _rows(self, shard: int) -> int:
         start = shard * self.job.shard_size
@@ -224,11 +235,19 @@ class _Run:
         try:
             encoder = load(settings)
             for task in tasks:
-                if self.stop:
-                    return
-                self._done(run_shard(task, settings.folder, encoder, tag=self.tag, beat=self.progress.show))
+                self._done(run_shard(task, settings.folder, encoder, tag=self.tag, beat=self._beat))
+        except _Stopped:
+            pass
         finally:
             torch.set_num_threads(threads)
+
+    def _beat(self, rows: int, seconds: float) -> None:
+        self._check()
+        self.progress.show(rows, seconds)
+
+    def _check(self) -> None:
+        if self.stop:
+            raise _Stopped
 
     def _done(self, result: ShardResult) -> None:
         journal.append(self.journal, result)

@@ -248,7 +248,7 @@ def test_merge_alone_needs_all_shards_and_computes_none(tmp_path: Path) -> None:
     [
         (["a", "b", "a"], "rows 1 and 3: utterance id 'a' comes twice"),
         (["a", ""], "row 2.*empty"),
-        (["a", "b c"], "row 2: utterance id 'b c': contains SPACE"),
+        (["a", "b c"], "row 2: utterance id 'b c': holds white space"),
         (["a", "\udcff"], "row 2.*Unicode"),
     ],
 )

@@ -106,7 +106,7 @@ def test_an_odd_id_is_refused_or_comes_back_unchanged(tmp_path: Path, name: str,
 def test_which_odd_ids_are_refused() -> None:
     refused = {name: {odd for odd in ODD_IDS if unit_format(name).refuse(odd)} for name in FORMATS}
     breaks = {odd for odd in ODD_IDS if "\n" in odd or "\r" in odd}
-    words = {odd for odd in ODD_IDS if any(c.isspace() or c in "\0\x1c\x85" for c in odd)}
+    words = {odd for odd in ODD_IDS if any(c.isspace() or c in "\0\x1c\x85\ufeff" for c in odd)}
     nul = {odd for odd in ODD_IDS if "\0" in odd}
     assert refused == {"ark": words, "text": words, "fairseq": breaks, "npz": nul, "jsonl": set(), "parquet": set()}
 

@@ -1,6 +1,5 @@
 """Features as `STEM.npz`: one array [T, C] float32 per utterance under its id, for `numpy.load(...)["id"]`."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,26 +7,23 @@ from typing import Any
 import numpy as np
 
 from speechssl.extract.job import Job
-from speechssl.extract.stores.npy import header
+from speechssl.units.formats._npz import NpzWriter
 
 
 class Writer:
-    """One uncompressed member per utterance; all dates are 1980, so equal features give equal bytes."""
+    """One uncompressed member per utterance."""
 
     def __init__(self, folder: Path, stem: str, job: Job) -> None:
-        self._zip = zipfile.ZipFile(folder / f"{stem}.npz", "w", zipfile.ZIP_STORED)
+        self._archive = NpzWriter(folder / f"{stem}.npz")
 
     def add(self, utterance_id: str, frames: np.ndarray) -> dict[str, Any]:
         """Write features [T, C] as a member."""
-        with self._zip.open(f"{utterance_id}.npy", "w", force_zip64=True) as member:
-            member.write(header("<f4", frames.shape))
-            for start in range(0, len(frames), 4096):
-                member.write(np.ascontiguousarray(frames[start : start + 4096], dtype="<f4").data)
+        self._archive.add(utterance_id, frames.astype("<f4", copy=False))
         return {}
 
     def close(self) -> None:
         """Write the archive's directory."""
-        self._zip.close()
+        self._archive.close()
 
 
 def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,12 +1,12 @@
 """What the line-based formats share."""
 
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl.data.lines import check_id
 from speechssl.errors import DataError
 
 
@@ -32,5 +32,8 @@ def integers(text: str, where: str) -> NDArray[np.int64]:
 
 def why_no_word(utterance_id: str) -> str | None:
     """Why an id cannot be a word of a line, or None."""
-    bad = next((c for c in utterance_id if c.isspace() or unicodedata.category(c) in ("Cc", "Zl", "Zp")), None)
-    return None if bad is None else f"contains {unicodedata.name(bad, repr(bad))}, which this format cannot hold"
+    try:
+        check_id(utterance_id, "")
+    except DataError:
+        return "holds white space or control characters, which this format cannot"
+    return None

@@ -15,6 +15,7 @@ import numpy as np
 
 from speechssl.errors import DataError
 from speechssl.units.formats import Info, Item
+from speechssl.units.formats._npz import NpzWriter
 from speechssl.units.units import Units
 
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, MemoryError, NotImplementedError,
@@ -39,7 +40,9 @@ def write(folder: Path, items: Iterable[Item], info: Info) -> None:
         "rate_hz": np.float64(info.rate_hz),
         "num_units": np.int64(info.size),
     }
-    np.savez(folder / "units.npz", **columns)
+    with NpzWriter(folder / "units.npz") as archive:
+        for name, column in columns.items():
+            archive.add(name, np.asanyarray(column))
 
 
 def read(folder: Path, info: Info) -> Iterator[tuple[str, Units]]:
