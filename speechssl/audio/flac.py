@@ -23,8 +23,8 @@ def check(file: BinaryIO, start: int, size: int) -> Facts:
     return Facts(unknown_length=num_frames == 0, md5=md5 if any(md5) else None)
 
 
-_SHIFT = {"PCM_S8": 24, "PCM_16": 16, "PCM_24": 8}  # libsndfile gives 32 bits, the sample in the upper ones
-HASHED = frozenset(_SHIFT)  # subtypes that Md5Reader takes
+_WIDTHS = {"PCM_S8": 1, "PCM_16": 2, "PCM_24": 3}  # bytes per sample
+HASHED = frozenset(_WIDTHS)  # subtypes that Md5Reader takes
 
 
 class Md5Reader:
@@ -32,16 +32,20 @@ class Md5Reader:
 
     def __init__(self, sound: soundfile.SoundFile) -> None:
         self._sound = sound
-        self._shift = _SHIFT[sound.subtype]
+        self._width = _WIDTHS[sound.subtype]
         self._digest = hashlib.md5(usedforsecurity=False)
 
     def read(self, num_frames: int) -> NDArray[np.float32]:
         """The next block; its values are those that libsndfile gives as float32."""
-        integers = self._sound.read(num_frames, dtype="int32", always_2d=True)
-        samples = np.ascontiguousarray(integers >> self._shift, dtype="<i4")
-        width = 4 - self._shift // 8
-        self._digest.update(samples.view(np.uint8).reshape(-1, 4)[:, :width].tobytes())
-        return integers.astype(np.float32) * np.float32(2.0**-31)
+        kind = "int16" if self._width == 2 else "int32"  # the sample is in the upper bits
+        integers = self._sound.read(num_frames, dtype=kind, always_2d=True)
+        if self._width == 2:
+            self._digest.update(np.ascontiguousarray(integers, dtype="<i2").data)
+        else:
+            upper = np.ascontiguousarray(integers, dtype="<i4").view(np.uint8).reshape(-1, 4)[:, 4 - self._width :]
+            self._digest.update(upper.tobytes())
+        full_scale = -float(np.iinfo(integers.dtype).min)
+        return integers.astype(np.float32) * np.float32(1 / full_scale)
 
     def matches(self, md5: bytes) -> bool:
         """Whether what was read so far is what the header's MD5 was computed from."""
