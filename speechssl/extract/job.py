@@ -92,7 +92,7 @@ def load(folder: Path) -> Job:
         return config.build(Job, json.loads((folder / "job.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(f"{folder}: no output of `speechssl units` or `speechssl features` (no job.json)") from None
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{folder / 'job.json'}: damaged: {error}") from error
 
 

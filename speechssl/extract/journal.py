@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import config
-from speechssl.errors import SpeechSSLError
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _lines(path: Path) -> Iterator[ShardResult]:
     for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn or empty
         try:
             yield config.build(ShardResult, json.loads(line))
-        except (ValueError, AttributeError, SpeechSSLError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             continue  # a line damaged in the middle: its shard is done again
 
 
