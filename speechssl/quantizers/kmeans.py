@@ -105,16 +105,23 @@ def _nearest(rows: Tensor, prepared: _Prepared) -> Tensor:
     """Ids of one block of rows [N, C]."""
     narrow = rows.float()
     scores = torch.addmm(prepared.bias, narrow, prepared.weight)
-    best, ids = scores.min(1)
-    scale = narrow.norm(dim=1) * prepared.radius + prepared.bias_max
+    ids = _argmin(scores).unsqueeze(1)
+    best = scores.gather(1, ids)
+    second = scores.scatter_(1, ids, torch.inf).amin(1, keepdim=True)
+    scale = torch.linalg.vector_norm(narrow, dim=1, keepdim=True) * prepared.radius + prepared.bias_max
     # Each score is off by at most (C + 4)u of its scale: C products, the bias, and the rounding of x, c - m and b.
-    # Twice that parts two scores; 1.01 covers the rounding of the bound itself.
+    # Twice that parts two scores; 1.01 covers the rounding of the bound itself. NaN makes a row doubtful, too.
     margin = scale * (2.02 * (rows.shape[1] + 4) * _ROUNDING[torch.get_float32_matmul_precision()])
-    rivals = (scores <= (best + margin).unsqueeze(1)).sum(1)
-    doubtful = (rivals != 1) | ~best.isfinite() | ~margin.isfinite()
+    doubtful = (second - best > margin).logical_not().squeeze(1)
+    ids = ids.squeeze(1)
     if bool(doubtful.any()):
         ids[doubtful] = _nearest_exactly(rows[doubtful].double(), prepared)
     return ids
+
+
+def _argmin(scores: Tensor) -> Tensor:
+    """argmin over the last axis; numpy's is eight times as fast as torch's on a CPU."""
+    return torch.from_numpy(scores.numpy().argmin(1)) if scores.device.type == "cpu" else scores.argmin(1)
 
 
 def _nearest_exactly(rows: Tensor, prepared: _Prepared) -> Tensor:
