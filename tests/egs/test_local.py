@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from speechssl import cli
+
 EGS = Path(__file__).parents[2] / "egs"
 MBOSHI, LIBRISPEECH = (EGS / name / "units" / "local" / "prepare_data.py" for name in ("mboshi", "librispeech"))
 DOWNLOAD = EGS / "librispeech" / "units" / "local" / "download.py"
@@ -46,11 +48,12 @@ def test_mboshi_becomes_kaldi_data_dirs(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "dev: 2 utterances, 2 speakers, 1 with phone alignments" in run.stdout
     dev = tmp_path / "data" / "dev"
+    assert cli.main(["data", "check", str(dev)]) == 0
     assert (dev / "wav.scp").read_text() == "".join(f"{s}_dev {corpus / 'dev' / s}_dev.opus\n" for s in "ab")
     assert (dev / "utt2spk").read_text() == "a_dev a\nb_dev b\n"
     assert (dev / "spk2utt").read_text() == "a a_dev\nb b_dev\n"
     assert (dev / "text").read_text(encoding="utf-8") == 'a_dev w "á\nb_dev w "á\n'
-    assert (dev / "phones.tsv").read_text() == "utt_id\tstart_s\tend_s\tlabel\nb_dev\t0.116\t0.2\tSIL\n"
+    assert (dev / "align" / "phones.tsv").read_text() == "utt_id\tstart_s\tend_s\tlabel\nb_dev\t0.116\t0.2\tSIL\n"
 
 
 def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -77,11 +80,12 @@ def test_librispeech_becomes_a_kaldi_data_dir(tmp_path: Path) -> None:
     run = python(LIBRISPEECH, corpus / "dev-clean", tmp_path / "d", "--alignments", tmp_path / "phones.jsonl")
     assert run.returncode == 0, run.stderr
     assert "4 utterances, 2 speakers, 4 transcripts" in run.stdout
+    assert cli.main(["data", "check", str(tmp_path / "d")]) == 0
     names = ["1272-121-0000", "1272-121-0001", "84-121-0000", "84-121-0001"]
     assert [line.split()[0] for line in (tmp_path / "d" / "wav.scp").read_text().splitlines()] == names
     assert (tmp_path / "d" / "utt2spk").read_text().splitlines()[-1] == "84-121-0001 84"
     assert (tmp_path / "d" / "text").read_text().splitlines()[2] == "84-121-0000 GO ON"
-    assert (tmp_path / "d" / "phones.tsv").read_text().splitlines()[1:] == [
+    assert (tmp_path / "d" / "align" / "phones.tsv").read_text().splitlines()[1:] == [
         "84-121-0000\t0.0000\t0.0100\tSIL",
         "84-121-0000\t0.0100\t0.0300\tAH",
         "84-121-0000\t0.0300\t0.0400\t2",

@@ -46,7 +46,7 @@ fi
 if at_stage 3 "units, phones -> scores"; then
   for model in $models; do
     once "$exp/scores/$model.json" "$exp/$model/units" "$data" -- speechssl score units "$exp/$model/units" \
-      --phones "$data/dev/phones.tsv" --allow-missing -o "$exp/scores/$model.json"
+      --phones "$data/dev/align/phones.tsv" --allow-missing -o "$exp/scores/$model.json"
   done
 fi
 if at_stage 4 "scores -> table"; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""LibriSpeech to a Kaldi data dir: wav.scp, utt2spk, spk2utt, text (where transcripts are there) and phones.tsv.
+"""LibriSpeech to a Kaldi data dir: wav.scp, utt2spk, spk2utt, text (where transcripts are there), align/phones.tsv.
 
     prepare_data.py SUBSET OUT [--alignments PATH]
 
@@ -46,9 +46,10 @@ def main() -> int:
     }
     if text:
         files["text"] = [f"{name} {text[name]}" for name in ids if name in text]
-    if args.alignments:
-        files["phones.tsv"] = phone_lines(args.alignments, ids)
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.alignments:
+        files["align/phones.tsv"] = phone_lines(args.alignments, ids)
+        (args.out / "align").mkdir(exist_ok=True)
     for name, lines in files.items():
         (args.out / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     print(f"  {args.out}: {len(ids)} utterances, {len(speakers)} speakers, {len(files.get('text', []))} transcripts")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mboshi to Kaldi data dirs: data/{train,dev} with wav.scp, utt2spk, spk2utt, text, translation and phones.tsv.
+"""Mboshi to Kaldi data dirs: data/{train,dev} with wav.scp, utt2spk, spk2utt, text, translation, align/phones.tsv.
 
 Reads CORPUS/utterances.tsv (utt_id, split, speaker, mboshi, french), CORPUS/phones.tsv.gz (utt_id, start_s, end_s,
 label) and checks that CORPUS/{train,dev}/UTT_ID.opus (or .wav, .flac) is there. phones.tsv keeps the alignments of the
@@ -59,7 +59,8 @@ def write(folder: Path, audio: Path, rows: list[dict[str, str]], header: str, ph
         (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     aligned = [name for name in ids if name in phones]
     text = header + "".join(line for name in aligned for line in phones[name])
-    (folder / "phones.tsv").write_text(text, encoding="utf-8")
+    (folder / "align").mkdir(exist_ok=True)  # many lines for one utterance: no table of a Kaldi data dir
+    (folder / "align" / "phones.tsv").write_text(text, encoding="utf-8")
     print(f"  {folder}: {len(ids)} utterances, {len(speakers)} speakers, {len(aligned)} with phone alignments")
 
 
