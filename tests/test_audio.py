@@ -352,6 +352,17 @@ def test_writing_refuses_what_no_file_can_hold_and_leaves_nothing(tmp_path: Path
     assert audio.probe(tmp_path / "x.opus").subtype == "OPUS"
 
 
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        self.open("wb").close()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        audio.write(tmp_path / "x.wav", SINE, RATE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_ogg_checksum_is_the_slow_one_of_the_specification() -> None:
     def slow(page: bytes) -> int:
         crc = 0

@@ -149,9 +149,10 @@ def _read_list(spec: str) -> list[str]:
 
 def _unique(utterances: Iterable[Utterance], source: str) -> list[Utterance]:
     by_id: dict[str, Utterance] = {}
-    for utterance in utterances:
+    for number, utterance in enumerate(utterances, start=1):
         if utterance.id in by_id:
-            raise DataError(f"{source}: utterance {utterance.id!r} comes twice")
+            first = list(by_id).index(utterance.id) + 1
+            raise DataError(f"{source}: {utterance.id!r} comes twice, as utterance no. {first} and no. {number}")
         by_id[utterance.id] = utterance
     return list(by_id.values())
 

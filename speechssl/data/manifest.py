@@ -6,6 +6,7 @@ Our jsonl: one object per line, `id`, `audio`, and if there `start_s`, `end_s`, 
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,12 @@ def read_tsv(path: str | Path) -> Iterator[Utterance]:
         if tab:
             extra["frames"] = frames
         key = values.get("ids") or id_of(name)
-        yield Utterance(key, str(Path(root, name)), text=values.get("wrd"), extra=extra or None)
+        yield Utterance(
+            key,
+            os.path.join(root, name),  # noqa: PTH118
+            text=values.get("wrd"),
+            extra=extra or None,
+        )
     for suffix, lines in labels.items():
         if next(lines, None) is not None:
             raise DataError(f"{Path(path).with_suffix(f'.{suffix}')}: has more lines than {path} has files")
@@ -58,13 +64,13 @@ def read_labels(manifest: str | Path, suffix: str) -> Iterator[str]:
 
 def read_jsonl(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utterance]:
     """Utterances of a jsonl manifest. Raises DataError with the line."""
-    folder = Path(path).parent
+    folder = str(Path(path).parent)
     for number, line in read_lines(path):
         if line.strip():
             yield _from_row(parse_object(line, f"{path}:{number}"), folder, f"{path}:{number}", allow_pipes)
 
 
-def _from_row(row: dict[str, Any], folder: Path, where: str, allow_pipes: bool) -> Utterance:
+def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -> Utterance:
     audio = _text(row, "audio", where) or _text(row, "audio_filepath", where)
     if not audio:
         raise DataError(f"{where}: no audio (nor audio_filepath)")
@@ -78,7 +84,7 @@ def _from_row(row: dict[str, Any], folder: Path, where: str, allow_pipes: bool) 
     if is_pipe:
         pipes.check(audio, where, allow_pipes=allow_pipes)
     else:
-        audio = str(folder / audio)
+        audio = os.path.join(folder, audio)  # noqa: PTH118 (pathlib is slow, and this runs for every row)
     key = _text(row, "id", where) or name
     known = ("id", "audio", "audio_filepath", "start_s", "end_s", "offset", "speaker", "text", "recording")
     extra = {
