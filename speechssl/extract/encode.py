@@ -1,6 +1,6 @@
 """One utterance to frames or ids, in the process that holds the model."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from speechssl.data.corpus import stream_utterance
 from speechssl.data.utterance import Utterance
@@ -49,17 +50,44 @@ class Encoder:
         "out-of-memory".
         """
         try:
-            recording = _Recording(utterance, self._rate, self._allow_pipes, beat)
+            recording = Recording(utterance, self._rate, self._allow_pipes, beat)
             frames = self._collect(self._features(recording), utterance, spool)
-        except (MemoryError, torch.OutOfMemoryError) as error:
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
             raise AudioError("out-of-memory", f"{utterance.audio}: {error}") from None
+        return self._encoded(frames, recording, utterance)
+
+    def read(self, utterance: Utterance, beat: Callable[[], None]) -> "Recording | None":
+        """A recording with its samples in memory, for `encode_batch`; None for a long one. Raises AudioError."""
+        recording = Recording(utterance, self._rate, self._allow_pipes, beat)
+        recording.samples = recording.up_to(round(self.job.long_audio.window_s * self._rate))
+        return None if recording.samples is None else recording
+
+    def encode_batch(self, recordings: Sequence["Recording"]) -> list[Encoded | AudioError]:
+        """Encode recordings as one padded batch; what a failing one raised stands in its place."""
+        waves = [torch.from_numpy(r.samples).to(self.job.device) for r in recordings]
+        lengths = torch.tensor([len(wave) for wave in waves], device=self.job.device)
+        padded = pad_sequence([self._pretrained.normalize(wave) for wave in waves], batch_first=True)
+        with torch.inference_mode():
+            layers, num_frames = self._pretrained.encoder.layers(padded, lengths, upto=self._layer)
+        found: list[Encoded | AudioError] = []
+        for recording, frames, count in zip(recordings, layers[self._layer], num_frames.tolist(), strict=True):
+            try:
+                kept = list(self._checked(iter([frames[:count]]), recording.utterance))
+                found.append(self._encoded(kept[0] if kept else np.zeros((0, 0)), recording, recording.utterance))
+            except AudioError as error:
+                found.append(error)
+        return found
+
+    def _encoded(self, frames: np.ndarray, recording: "Recording", utterance: Utterance) -> Encoded:
         if not len(frames):
             needed = int(self._pretrained.encoder.receptive_field)
             message = f"{utterance.audio}: {recording.num_samples} samples, one frame needs {needed}"
             raise AudioError("too-short", message)
         return Encoded(frames, recording.num_samples, recording.notes)
 
-    def _features(self, recording: "_Recording") -> Iterator[Tensor]:
+    def _features(self, recording: "Recording") -> Iterator[Tensor]:
         """Features [T, C] in one piece, or in several where the recording is long."""
         limits = self.job.long_audio
         whole = recording.up_to(round(limits.window_s * self._rate))
@@ -99,13 +127,19 @@ class Encoder:
                     yield self._quantizer.encode(block).cpu().numpy()
 
 
-class _Recording:
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory; on the CPU it says so in words only."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+class Recording:
     """The samples of an utterance, as often as they are asked for."""
 
     def __init__(self, utterance: Utterance, rate: int, allow_pipes: bool, beat: Callable[[], None]) -> None:
-        self._utterance, self._rate, self._allow_pipes, self._beat = utterance, rate, allow_pipes, beat
+        self.utterance, self._rate, self._allow_pipes, self._beat = utterance, rate, allow_pipes, beat
         self.num_samples = 0
         self.notes: tuple[str, ...] = ()
+        self.samples: np.ndarray | None = None  # where all of them were asked for and kept
 
     def up_to(self, limit: int) -> np.ndarray | None:
         """All samples, or None where there are more than `limit`."""
@@ -125,7 +159,7 @@ class _Recording:
     def _arrays(self) -> Generator[np.ndarray, None, None]:
         self.num_samples = 0
         try:
-            stream = stream_utterance(self._utterance, sample_rate=self._rate, allow_pipes=self._allow_pipes,
+            stream = stream_utterance(self.utterance, sample_rate=self._rate, allow_pipes=self._allow_pipes,
                                       block_s=_BLOCK_S)  # fmt: skip
             with closing(stream):
                 for block in stream:
@@ -134,4 +168,4 @@ class _Recording:
                     yield block
                 self.notes = stream.notes
         except OSError as error:
-            raise AudioError("unreadable", f"{self._utterance.audio}: {error.strerror or error}") from None
+            raise AudioError("unreadable", f"{self.utterance.audio}: {error.strerror or error}") from None

@@ -73,10 +73,13 @@ class Job:
         return f"{self.kind}_{shard}_{self.num_shards}"
 
 
-def claim(folder: Path, job: Job, tag: str) -> None:
-    """Write the job down in its output folder, or check that the folder belongs to the same job. DataError if not."""
+def claim(folder: Path, job: Job, tag: str, *, untouched: bool) -> None:
+    """Write the job down in its output folder, or check that the folder belongs to the same job. DataError if not.
+
+    untouched: nothing was done for the job that is there, so it may be replaced.
+    """
     path = folder / "job.json"
-    if not path.exists():
+    if untouched or not path.exists():
         atomic.write_text(path, json.dumps(dataclasses.asdict(job), indent=2, ensure_ascii=False) + "\n", tag)
     different = list(_differences(dataclasses.asdict(load(folder)), dataclasses.asdict(job)))
     if different:

@@ -127,11 +127,12 @@ class Pool:
         self._workers.remove(worker)
         if task is None or stopping:
             return
+        self._skip.setdefault(task.shard, {})  # from now on row by row, also on a GPU
         in_rows = row is not None and row < len(task.rows)
         self._deaths[task.shard, row] += 1
         deaths = self._deaths[task.shard, row]
         if in_rows and (code == "timeout" or deaths >= 2):
-            self._skip.setdefault(task.shard, {})[row or 0] = code
+            self._skip[task.shard][row or 0] = code
         elif not in_rows and deaths >= _DEATHS_OUTSIDE_ROWS:
             status = worker.process.exitcode
             where = "loading the model" if row is None else "writing a shard"

@@ -12,12 +12,8 @@ OUT/shards/                   frames as computed, with one row file per shard
 import dataclasses
 import json
 import os
-import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +21,7 @@ from typing import Any, Literal
 from speechssl.data.corpus import Corpus
 from speechssl.errors import ConfigError, DataError
 from speechssl.extract import atomic, journal, lock, plan
+from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
 from speechssl.extract.job import Job, LongAudio, ModelSpec, Precision
 from speechssl.extract.journal import ShardResult
@@ -33,9 +30,6 @@ from speechssl.extract.progress import Progress
 from speechssl.extract.report import Report, make
 from speechssl.extract.stores import store
 from speechssl.units.formats import unit_format
-
-_OURS = (SUMS, "report.json", "failures.tsv", "units", "units.*", "durations", "durations.*", "dict.km.txt",
-         "features.json", "feats.scp", "journal*.jsonl", "job.json", "shards", ".tmp-*")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,6 +113,8 @@ class _Run:
         index, count = self.options.part
         if not 0 <= index < count:
             raise ConfigError(f"shard {index}/{count}: expected i/n with i in 0..n-1")
+        if self.job.device == "cuda" and self.job.precision != "fp32":
+            raise ConfigError(f"precision {self.job.precision} is made for the CPU; on a GPU choose fp32")
         if self.options.overwrite and count > 1:
             raise ConfigError(
                 "--overwrite with --shard would remove what the other parts wrote; remove the folder first"
@@ -126,13 +122,14 @@ class _Run:
         self.began = time.monotonic()
         self.tag = f"{index}of{count}"
         self.journal = self.folder / ("journal.jsonl" if count == 1 else f"journal.{self.tag}.jsonl")
-        _check_folder(self.folder)
+        places.check(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with lock.writing(self.folder, self.options.part), _signals(self._ask_to_stop):
+        with lock.writing(self.folder, self.options.part), places.stopping_on_signals(self._ask_to_stop):
             if self.options.overwrite:
-                _clear(self.folder)
+                places.clear(self.folder)
             self._clean()
-            jobs.claim(self.folder, self.job, self.tag)
+            untouched = count == 1 and not any(self.folder.glob("journal*.jsonl"))
+            jobs.claim(self.folder, self.job, self.tag, untouched=untouched)
             finished = self._finished()
             if finished is not None:
                 return finished
@@ -281,42 +278,3 @@ class _Run:
 def default_workers(device: str) -> int:
     """One per core that this process may use; one for a GPU."""
     return 1 if device == "cuda" else len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for an orderly stop, the second SIGINT for none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: object) -> None:
-        stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    old = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse to write among files that are not ours."""
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: there is a file of that name; the output is a folder")
-    if folder.is_dir() and not (folder / "job.json").exists():
-        strange = [path.name for path in folder.iterdir() if not path.name.startswith(("lock", ".tmp-"))]
-        if strange:
-            raise DataError(f"{folder}: not empty, and not an output of this tool (has {sorted(strange)[0]})")
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a job wrote, and nothing else. Called with the lock held."""
-    for pattern in _OURS:
-        for path in folder.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()

@@ -7,13 +7,14 @@ files appear under their final names whole or not at all, and may be written aga
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError
 from speechssl.extract import atomic
+from speechssl.extract.batches import Outcome, in_batches, one_by_one
 from speechssl.extract.encode import Encoder
 from speechssl.extract.journal import ShardResult
 from speechssl.extract.plan import Task
@@ -39,7 +40,8 @@ def run_shard(
 ) -> ShardResult:
     """Write the shard's files into `folder` and say what came of its rows.
 
-    skip: rows not to try again and why (reason codes), after they hung or killed a process.
+    skip: rows not to try again and why (reason codes), after they hung or killed a process. Where it is given, if only
+        empty, every row is encoded alone, so that the next one to do so is known.
     beat: called with the row in hand and the seconds of audio done so far, often enough to tell work from a hang.
     Raises OSError where the files cannot be written; nothing is left of them then.
     """
@@ -49,12 +51,12 @@ def run_shard(
         spool = scratch / "spool"
         writer = store(job.store).Writer(scratch, stem, job)
         seconds = 0.0
-        for row, utterance in enumerate(task.rows):
+
+        def tell(row: int) -> None:
             beat(row, seconds)
-            if skip and row in skip:
-                record = _failed(utterance, skip[row], _MESSAGES[skip[row]])
-            else:
-                record = _row(utterance, encoder, writer, spool, lambda: beat(row, seconds))  # noqa: B023
+
+        for utterance, outcome in zip(task.rows, _outcomes(task, encoder, skip, spool, tell), strict=True):
+            record = _record(utterance, outcome, writer)
             seconds += record.get("samples", 0) / job.model.sample_rate
             records.append(record)
         beat(len(task.rows), seconds)
@@ -66,26 +68,28 @@ def run_shard(
     return _result(task.shard, hashes, records, job.model.sample_rate)
 
 
-def _row(
-    utterance: Utterance, encoder: Encoder, writer: Writer, spool: Path, beat: Callable[[], None]
-) -> dict[str, Any]:
-    try:
-        encoded = encoder.encode(utterance, spool, beat)
-    except AudioError as error:
-        return _failed(utterance, error.code, str(error))
+def _outcomes(
+    task: Task, encoder: Encoder, skip: Mapping[int, str] | None, spool: Path, beat: Callable[[int], None]
+) -> Iterator[Outcome]:
+    if encoder.job.device == "cuda" and skip is None:
+        return in_batches(encoder, task.rows, spool, beat)
+    skipped = {row: AudioError(code, _MESSAGES[code]) for row, code in (skip or {}).items()}
+    return one_by_one(encoder, task.rows, skipped, spool, beat)
+
+
+def _record(utterance: Utterance, outcome: Outcome, writer: Writer) -> dict[str, Any]:
+    """A row's line; its frames go to the writer."""
+    if isinstance(outcome, AudioError):
+        return {"id": utterance.id, "code": outcome.code, "error": str(outcome)}
     record: dict[str, Any] = {
         "id": utterance.id,
-        "frames": len(encoded.frames),
-        "samples": encoded.num_samples,
-        **writer.add(utterance.id, encoded.frames),
+        "frames": len(outcome.frames),
+        "samples": outcome.num_samples,
+        **writer.add(utterance.id, outcome.frames),
     }
-    if encoded.notes:
-        record["notes"] = list(encoded.notes)
+    if outcome.notes:
+        record["notes"] = list(outcome.notes)
     return record
-
-
-def _failed(utterance: Utterance, code: str, message: str) -> dict[str, Any]:
-    return {"id": utterance.id, "code": code, "error": message}
 
 
 def _result(shard: int, files: dict[str, str], records: list[dict[str, Any]], sample_rate: int) -> ShardResult:

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechssl.errors import SpeechSSLError
+from speechssl.errors import ConfigError, SpeechSSLError
 from speechssl.extract.job import Job, ModelSpec, check_loaded
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def load(settings: Settings) -> "Encoder":
     check_loaded(job.model, loaded)
     pretrained, layer, quantizer = loaded
     pretrained = pretrained.with_precision(job.precision)
-    if job.device != "cpu":
+    if job.device == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError("device cuda: torch finds no GPU here (nvidia-smi, or a CPU-only torch?)")
         pretrained.encoder.to(job.device)
     return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechssl.data.corpus import Corpus, open_corpus, read_utterance
 from speechssl.data.utterance import Utterance
@@ -42,8 +43,6 @@ def test_features_are_those_of_the_encoder_in_every_format(tmp_path: Path, name:
     speech, spec = corpus(tmp_path / "in", 7), model(tmp_path / "model")
     run_features(speech, tmp_path / "out", spec, format=name, options=HERE, shard_size=3)
     pretrained = UnitModel.load(tmp_path / "model").pretrained
-    import torch
-
     found = dict(read_features(tmp_path / "out"))
     assert list(found) == [u.id for u in speech.utterances]
     for utterance in speech.utterances:
@@ -158,6 +157,23 @@ def test_a_changed_setting_in_the_same_folder_is_an_error(tmp_path: Path, change
     run_units(speech, tmp_path / "out", spec, options=HERE)
     with pytest.raises(DataError, match=message):
         run_units(speech, tmp_path / "out", spec, options=HERE, **change)
+
+
+def test_a_job_that_never_got_anything_done_does_not_block_its_folder(tmp_path: Path) -> None:
+    speech, spec = corpus(tmp_path / "in", 3), model(tmp_path / "model")
+    with pytest.raises(ConfigError):  # MFCCs have no weights to make smaller
+        run_units(speech, tmp_path / "out", spec, precision="int8", options=HERE)
+    assert run_units(speech, tmp_path / "out", spec, options=HERE).finished
+
+
+def test_a_gpu_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    speech, spec = corpus(tmp_path / "in", 3), model(tmp_path / "model")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ConfigError, match="no GPU"):
+        run_units(speech, tmp_path / "out", spec, device="cuda", options=HERE)
+    with pytest.raises(ConfigError, match="choose fp32"):
+        run_units(speech, tmp_path / "out", spec, device="cuda", precision="bf16", options=HERE)
 
 
 def test_a_changed_model_manifest_or_kind_is_an_error_until_overwritten(tmp_path: Path) -> None:
