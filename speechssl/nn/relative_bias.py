@@ -9,10 +9,13 @@ B utterances, T frames, C channels, H heads.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechssl.nn.attention import Attention, score_bias, split_heads
+from speechssl.nn.attention import Attention, merge_heads, score_bias, split_heads
 from speechssl.nn.transformer import Transformer
+
+_QUERIES = 256
 
 
 class GatedRelativeAttention(Attention):
@@ -24,12 +27,29 @@ class GatedRelativeAttention(Attention):
         self.gate_scale = nn.Parameter(torch.ones(1, num_heads, 1, 1))
 
     def forward(self, x: Tensor, keys: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """[B, T, C] to the same; `positions` [H, T, T] is the ungated bias."""
+        """[B, T, C] to the same; `positions` [H, 2 T - 1] is the ungated bias of distances 1 - T..T - 1.
+
+        Queries are taken a few at a time: their biases for all T x T pairs would need 0.4 GB for a minute of audio.
+        """
         if positions is None:
             raise ValueError("GatedRelativeAttention needs the relative bias, see RelativeTransformer")
+        query, key, value = (split_heads(layer(x), self.num_heads) for layer in (self.query, self.key, self.value))
         first, second = self.gate(split_heads(x, self.num_heads)).unflatten(-1, (2, 4)).sum(-1).sigmoid().unbind(-1)
-        scale = self.gate_scale.squeeze(-1)
-        return self.attend(x, score_bias(keys, (first * (second * scale - 1) + 2).unsqueeze(-1) * positions))
+        gates = (first * (second * self.gate_scale.squeeze(-1) - 1) + 2).unsqueeze(-1)
+        outputs = []
+        for start in range(0, x.shape[1], _QUERIES):
+            rows = slice(start, start + _QUERIES)
+            bias = score_bias(keys, gates[:, :, rows] * bias_rows(positions, rows))
+            outputs.append(F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias))
+        return self.out(merge_heads(torch.cat(outputs, dim=2)))
+
+
+def bias_rows(table: Tensor, queries: slice) -> Tensor:
+    """Bias [H, len(queries), T] of these queries for all keys, from the biases of distances, table [H, 2 T - 1]."""
+    num_frames = (table.shape[1] + 1) // 2
+    start, stop, _ = queries.indices(num_frames)
+    # the row of query i begins with distance -i, which is entry T - 1 - i
+    return table[:, num_frames - stop : 2 * num_frames - 1 - start].unfold(1, num_frames, 1).flip(1)
 
 
 class RelativeTransformer(Transformer):
@@ -44,10 +64,9 @@ class RelativeTransformer(Transformer):
         self.relative_embedding = nn.Embedding(num_buckets, num_heads)
 
     def positions(self, num_frames: int) -> Tensor:
-        """Bias [H, T, T] of query i (rows) looking at key j (columns); it depends on j - i only."""
+        """Bias [H, 2 T - 1] of a query looking at a key 1 - T..T - 1 frames ahead; for all blocks."""
         distances = torch.arange(1 - num_frames, num_frames, device=self.relative_embedding.weight.device)
-        table = self.relative_embedding(relative_buckets(distances, self.num_buckets, self.max_distance))
-        return table.T.unfold(1, num_frames, 1).flip(1)  # row i starts at distance -i, which is entry T - 1 - i
+        return self.relative_embedding(relative_buckets(distances, self.num_buckets, self.max_distance)).T
 
 
 def relative_buckets(distances: Tensor, num_buckets: int, max_distance: int) -> Tensor:

@@ -10,7 +10,7 @@ from transformers import WavLMConfig, WavLMModel
 
 from speechssl.encoders.wavlm import PRESETS, Config, Model
 from speechssl.errors import ConfigError
-from speechssl.nn.relative_bias import RelativeTransformer, relative_buckets
+from speechssl.nn.relative_bias import RelativeTransformer, bias_rows, relative_buckets
 from tests.encoders.hf import hf_config_values, hf_names, shrink
 from tests.encoders.parity import (
     Outputs,
@@ -20,6 +20,7 @@ from tests.encoders.parity import (
     check_single,
     fill_from_oracle,
     randomize,
+    waves,
 )
 
 # few buckets and a short reach, so that a second of audio uses every one
@@ -94,14 +95,26 @@ def test_buckets_by_definition() -> None:
     assert torch.equal(ours, theirs._relative_positions_bucket(distances))
 
 
-def test_bias_of_query_and_key_depends_on_their_distance() -> None:
+@pytest.mark.parametrize("queries", [slice(0, 11), slice(3, 7), slice(8, 16)])
+def test_bias_of_query_and_key_depends_on_their_distance(queries: slice) -> None:
     transformer = RelativeTransformer(dim=8, ffn_dim=8, num_layers=1, num_heads=2, norm_first=False, eps=1e-5,
                                       num_buckets=16, max_distance=20)  # fmt: skip
-    bias = transformer.positions(11)
-    for i in range(11):
+    bias = bias_rows(transformer.positions(11), queries)
+    rows = range(11)[queries]
+    assert bias.shape == (2, len(rows), 11)
+    for row, i in enumerate(rows):
         for j in range(11):
             bucket = relative_buckets(torch.tensor([j - i]), 16, 20)
-            assert torch.equal(bias[:, i, j], transformer.relative_embedding(bucket)[0])
+            assert torch.equal(bias[:, row, j], transformer.relative_embedding(bucket)[0])
+
+
+def test_queries_in_parts_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = make_pair(SMALL["base"], torch.float64)
+    wav, lengths = waves(torch.float64)
+    whole = pair.ours(wav, lengths)
+    monkeypatch.setattr("speechssl.nn.relative_bias._QUERIES", 7)
+    for ours, expected in zip(pair.ours(wav, lengths), whole, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("values", [{"num_buckets": 30}, {"num_buckets": 320, "max_distance": 80}])
