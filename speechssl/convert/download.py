@@ -64,6 +64,7 @@ def fetch_url(url: str, *, sha256: str = "", offline: bool = False,
         found = _sha256(part)
         if sha256 and found != sha256.lower():
             part.unlink()
+            part.with_suffix(".etag").unlink(missing_ok=True)
             raise CheckpointError(f"{url}: sha256 {found} instead of {sha256}; the file was discarded")
         if fresh:
             part.replace(path)
@@ -74,38 +75,17 @@ def fetch_url(url: str, *, sha256: str = "", offline: bool = False,
 def fetch_hub(repository: str, *, revision: str | None = None, offline: bool = False) -> Path:
     """The snapshot folder of a hub repository with config, preprocessor config and one set of weights.
 
-    Raises CheckpointError with the reason: no such repository, no access, not reachable, offline and not in the cache.
+    What is in the local cache is taken without asking the hub again; name a `revision` to get another state. Raises
+    CheckpointError with the reason: no such repository, no access, not reachable, offline and not in the cache.
     """
     from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
-
-    cache = cache_folder() / "hub" if os.environ.get("SPEECHSSL_CACHE") else None
-
-    def get(name: str, commit: str | None) -> Path:
-        return Path(hf_hub_download(repository, name, revision=commit, cache_dir=cache, local_files_only=offline))
-
-    def get_if_there(name: str, commit: str) -> Path | None:
-        try:
-            return get(name, commit)
-        except (hub.EntryNotFoundError, hub.LocalEntryNotFoundError) as error:
-            if isinstance(error, hub.LocalEntryNotFoundError) and not offline:
-                raise  # not absent: not reachable
-            return None
 
     try:
-        folder = get("config.json", revision).parent
-        commit = folder.name  # everything else from the same state of the repository
-        get_if_there("preprocessor_config.json", commit)
-        for name in ("model.safetensors", "pytorch_model.bin"):
-            if get_if_there(name, commit):
-                return folder
-            if index := get_if_there(f"{name}.index.json", commit):
-                places = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-                for shard in sorted(set(places)):
-                    get(shard, commit)
-                return folder
+        return _hub_snapshot(repository, revision, offline)
     except hub.GatedRepoError as error:
         raise CheckpointError(f"{repository} is gated: accept its terms on the hub and log in there") from error
+    except hub.RevisionNotFoundError as error:
+        raise CheckpointError(f"{repository} has no revision {revision!r}") from error
     except hub.RepositoryNotFoundError as error:
         raise CheckpointError(f"{repository}: the hub has no such public repository") from error
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as error:
@@ -113,6 +93,40 @@ def fetch_hub(repository: str, *, revision: str | None = None, offline: bool = F
         raise CheckpointError(f"{repository} is not in the local cache, and {why}") from error
     except (hub.HfHubHTTPError, hub.HFValidationError, OSError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{repository}: cannot be fetched from the hub: {error}") from error
+
+
+def _hub_snapshot(repository: str, revision: str | None, offline: bool) -> Path:
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    cache = cache_folder() / "hub" if os.environ.get("SPEECHSSL_CACHE") else None
+
+    def get(name: str, commit: str | None) -> Path:
+        found = try_to_load_from_cache(repository, name, cache_dir=cache, revision=commit)
+        if isinstance(found, str):
+            return Path(found)
+        if found is not None:
+            raise hub.EntryNotFoundError(f"{repository} has no {name}")  # asked before
+        return Path(hf_hub_download(repository, name, revision=commit, cache_dir=cache, local_files_only=offline))
+
+    def get_if_there(name: str, commit: str) -> Path | None:
+        try:
+            return get(name, commit)
+        except hub.EntryNotFoundError as error:
+            if isinstance(error, hub.LocalEntryNotFoundError) and not offline:
+                raise  # not absent: not reachable
+            return None
+
+    folder = get("config.json", revision).parent
+    commit = folder.name  # everything else from the same state of the repository
+    get_if_there("preprocessor_config.json", commit)
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if get_if_there(name, commit):
+            return folder
+        if index := get_if_there(f"{name}.index.json", commit):
+            for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+                get(shard, commit)
+            return folder
     raise CheckpointError(f"{repository}: holds neither model.safetensors nor pytorch_model.bin")
 
 

@@ -22,8 +22,13 @@ _POSITION = "encoder_frontend.pos_encoder.conv"
 _CODEBOOKS, _ENTRIES, _QUANTIZED, _FINAL = 2, 320, 256, 256  # fairseq2's defaults
 
 
-def write(folder: Path, pretrained: Pretrained, *, name: str = "speechssl_export") -> tuple[str, ...]:
-    """Write the folder; returns notes for the user. Raises CheckpointError where fairseq2 has no such architecture."""
+def write(
+    folder: Path, pretrained: Pretrained, *, name: str = "speechssl_export", place: Path | None = None
+) -> tuple[str, ...]:
+    """Write the folder; returns notes for the user. `place` is where it will stand, if elsewhere.
+
+    Raises CheckpointError where fairseq2 has no such architecture.
+    """
     from safetensors.torch import save_file
 
     family, ours = pretrained.card.family, config.to_dict(pretrained.encoder.config)
@@ -36,7 +41,7 @@ def write(folder: Path, pretrained: Pretrained, *, name: str = "speechssl_export
     named |= _training_parts(ours)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: t.detach().cpu().contiguous() for key, t in named.items()}, folder / "model.safetensors")
-    card = _card(name, folder, pretrained, ours)
+    card = _card(name, place or folder, pretrained, ours)
     # A JSON object is a YAML document.
     (folder / "card.yaml").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return ("masker, quantizer and projections of fairseq2's wav2vec2 are zeros: they are no part of an encoder",)

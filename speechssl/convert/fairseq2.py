@@ -17,7 +17,7 @@ from speechssl.errors import CheckpointError
 
 EPS = 1e-5  # torch's layer_norm over the whole waveform
 _MARK = "encoder_frontend.feature_extractor.layers.0.conv.weight"
-_FAMILIES = {"wav2vec2", "wav2vec2_asr"}
+_FAMILIES = ("wav2vec2", "wav2vec2_asr")
 _HEADS_OF_ARCH = {"base": 12, "large": 16, "large_lv60k": 16}
 _SIZES = {"model_dim": "dim", "ffn_inner_dim": "ffn_dim", "num_encoder_layers": "num_layers"}
 _MOST_YAML = 2**20  # bytes
@@ -73,14 +73,16 @@ def _said(card: Mapping[str, Any], where: str) -> dict[str, Any]:
     """What the card says that shapes do not show, and the sizes it says, under our names."""
     said: dict[str, Any] = {}
     arch = card.get("model_arch")
-    if arch is not None and arch not in _HEADS_OF_ARCH:
+    if arch is not None and arch not in list(_HEADS_OF_ARCH):
         raise CheckpointError(f"{where}: its card names architecture {arch!r}; known: {', '.join(_HEADS_OF_ARCH)}")
     if arch:
         said["num_heads"] = _HEADS_OF_ARCH[arch]
     config = card.get("model_config") or card.get("model_config_overrides") or {}
     config = config.get("_set_", config) if isinstance(config, dict) else {}
-    encoder = config.get("encoder_config", {})
+    encoder = config.get("encoder_config", {}) if isinstance(config, dict) else {}
     encoder = encoder.get("_set_", encoder) if isinstance(encoder, dict) else {}
+    if not isinstance(encoder, dict):
+        raise CheckpointError(f"{where}: its card's encoder_config is a {type(encoder).__name__}")
     if encoder.get("use_conformer") or encoder.get("use_fbank") or encoder.get("pos_encoder_type", "conv") != "conv":
         raise CheckpointError(f"{where}: conformers, filterbank input and other position encoders are not supported")
     if "num_encoder_attn_heads" in encoder:

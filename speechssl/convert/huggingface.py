@@ -23,14 +23,14 @@ FAMILIES = {  # model_type -> family
     "unispeech": "wav2vec2",  # the same encoder, pre-trained with labels
     "unispeech-sat": "unispeech_sat",
 }
-_GELU = {"gelu", "gelu_python"}  # two computations of the same function
+_GELU = ("gelu", "gelu_python")  # two computations of the same function
 EPS = 1e-7  # Wav2Vec2FeatureExtractor adds this to the variance
 
 
 def is_folder(folder: Path) -> bool:
     """Whether `folder` looks like a transformers model of one of our families."""
     try:
-        return files.read_json(folder / "config.json").get("model_type") in FAMILIES
+        return files.read_json(folder / "config.json").get("model_type") in list(FAMILIES)
     except CheckpointError:
         return False
 
@@ -72,7 +72,7 @@ def _do_normalize(folder: Path) -> bool | None:
 def to_our_config(raw: Mapping[str, Any], *, where: str) -> tuple[str, dict[str, Any]]:
     """Family and plain Config values from the contents of a `config.json`."""
     model_type = raw.get("model_type")
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise CheckpointError(f"{where}: model_type {model_type!r} is not one of {known}")
     family = FAMILIES[model_type]
@@ -125,7 +125,11 @@ def _deberta(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where}: SEW-D without relative attention, or with a convolution in it, is not supported"
         )
     kinds, norm = raw.get("pos_att_type", ["p2c", "c2p"]), raw.get("norm_rel_ebd", "layer_norm")
-    if not isinstance(kinds, list | tuple) or not set(kinds) <= {"p2c", "c2p"} or norm not in ("layer_norm", "none"):
+    if (
+        not isinstance(kinds, list | tuple)
+        or any(kind not in ("p2c", "c2p") for kind in kinds)
+        or norm not in ("layer_norm", "none")
+    ):
         raise CheckpointError(f"{where}: pos_att_type={kinds!r} or norm_rel_ebd={norm!r} is not supported")
     buckets = raw.get("position_buckets")
     if not isinstance(buckets, int) or raw.get("max_relative_positions", -1) > 0:

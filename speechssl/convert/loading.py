@@ -47,7 +47,7 @@ def load(
         return _load_named(text, revision, offline, normalize)
     if revision is not None:
         raise CheckpointError(f"{spec}: revision={revision!r} has no effect on a local path")
-    return loaded
+    return loaded if loaded.format == "speechssl" else _named(loaded, text, found)
 
 
 def _load_named(text: str, revision: str | None, offline: bool, normalize: bool | None) -> Loaded:
@@ -136,7 +136,8 @@ def _without_weights(family: str, normalize: bool | None) -> Loaded:
 
 def _named(loaded: Loaded, name: str, found: known.KnownCheckpoint | None) -> Loaded:
     """With the name that was asked for on the card, so that the card can be used to ask again."""
-    card = dataclasses.replace(loaded.pretrained.card, name=name, licence=found.licence if found else "")
+    old = loaded.pretrained.card
+    card = dataclasses.replace(old, name=name, licence=found.licence if found else old.licence)
     return dataclasses.replace(loaded, pretrained=Pretrained(loaded.pretrained.encoder, card))
 
 

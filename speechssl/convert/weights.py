@@ -85,6 +85,8 @@ def build_encoder(
     with _as_checkpoint_error(where):
         with torch.device("meta"):
             model = encoders.build(family, values)
+        if not 0 < model.hop <= model.sample_rate:  # shapes show kernels, not strides
+            raise CheckpointError(f"{where}: strides of {model.hop} samples in all cannot be right")
         keys.check_complete(tensors, model.state_dict(), where=where)
         held = {
             name: _as_parameter(tensors[name], like, f"{where}: {name}") for name, like in model.state_dict().items()

@@ -1,0 +1,141 @@
+"""What an encoder, a unit model or a k-means is: sizes, frame rate, normalisation, hash, advice.
+
+    speechssl info hubert-base-ls960          # what is known of it; more once it is in the cache
+    speechssl info hubert_base_ls960.pt       # any checkpoint that `convert` reads
+    speechssl info exp/units/model            # a unit model
+    speechssl info --known                    # the released checkpoints that have a short name
+
+Names are looked up without the network unless --download is given.
+
+exit code: 0 told; 2 not readable.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechssl.convert.known import KnownCheckpoint
+
+SUMMARY = "what an encoder or unit model is"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """WHAT or --known."""
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="name, folder or file")
+    parser.add_argument("--known", action="store_true", help="list the released checkpoints that have a short name")
+    parser.add_argument("--download", action="store_true", help="fetch what is named and not in the cache")
+    parser.add_argument("--normalize", choices=("yes", "no"), help="for checkpoints that do not say it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what is asked for."""
+    import json
+
+    from speechssl.errors import ConfigError
+
+    if args.known == bool(args.what):
+        raise ConfigError("give either WHAT or --known")
+    values, lines = _known() if args.known else _describe(args)
+    print(json.dumps(values, indent=2, ensure_ascii=False) if args.json else "\n".join(lines))
+    return 0
+
+
+def _known() -> tuple[list[dict[str, Any]], list[str]]:
+    from speechssl.convert import describe, known
+
+    entries = known.checkpoints()
+    width = max(len(entry.name) for entry in entries)
+    lines = []
+    for entry in entries:
+        lines.append(f"{entry.name:<{width}}  {entry.family:<15} {entry.hub or entry.url}")
+        lines += [f"{'':<{width}}  k-means         {kmeans.name}" for kmeans in entry.kmeans]
+    return [describe.checkpoint(entry) for entry in entries], lines
+
+
+def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    from pathlib import Path
+
+    from speechssl.convert import known
+    from speechssl.errors import CheckpointError
+
+    path = Path(args.what).expanduser()
+    if (path / "card.json").is_file() or (args.what == "default" and not path.exists()):
+        return _unit_model(args.what)
+    if path.exists():
+        try:
+            return _encoder(args, None)
+        except CheckpointError as error:
+            return _kmeans(path, error)
+    if found := known.find_kmeans(args.what):
+        return _known_kmeans(args.what, found)
+    return _encoder(args, known.find(args.what))
+
+
+def _encoder(args: argparse.Namespace, entry: "KnownCheckpoint | None") -> tuple[dict[str, Any], list[str]]:
+    from speechssl import convert
+    from speechssl.convert import describe
+    from speechssl.errors import CheckpointError
+
+    normalize = None if args.normalize is None else args.normalize == "yes"
+    values: dict[str, Any] = describe.checkpoint(entry) if entry else {}
+    lines = describe.checkpoint_lines(entry) if entry else []
+    try:
+        loaded = convert.load(args.what, offline=not args.download, normalize=normalize)
+    except CheckpointError as error:
+        if entry is None or args.download:
+            raise
+        return values | {"cached": False, "reason": str(error)}, [*lines, f"{'note':<12}{error}"]
+    told = describe.encoder(loaded)
+    told = {**values, **told, "cached": True} if entry else told
+    return told, [*lines, *([""] if lines else []), *describe.lines(told)]
+
+
+def _unit_model(what: str) -> tuple[dict[str, Any], list[str]]:
+    import dataclasses
+
+    from speechssl.units import card as cards
+
+    folder = cards.find(what)
+    card = cards.read_card(folder)
+    values = {"kind": "unit model", "folder": str(folder), **dataclasses.asdict(card)}
+    encoder = card.encoder
+    rows = [
+        ("unit model", card.name or str(what)),
+        ("units", f"{card.num_units}, {card.rate_hz:g} Hz before merging runs"),
+        ("quantizer", f"{card.quantizer.kind}, sha256 {card.quantizer.sha256}"),
+        ("encoder", f"{encoder.id} ({encoder.family}), layer {card.layer}, weights: {encoder.weights}"),
+        ("", f"sha256 {encoder.sha256}"),
+        ("frames", f"{card.frame_rule} of N samples at {card.sample_rate} Hz"),
+        ("waveform", f"normalisation: {'zero mean, unit variance per utterance' if encoder.normalize else 'none'}"),
+        ("licence", card.licence or "not stated"),
+        *(("training", f"{key}: {value}") for key, value in card.training.items()),
+    ]
+    return values, [f"{name:<12}{text}" for name, text in rows]
+
+
+def _kmeans(path: Any, encoder_error: ValueError) -> tuple[dict[str, Any], list[str]]:
+    from speechssl.convert import kmeans_files
+    from speechssl.errors import SpeechSSLError
+
+    try:
+        kmeans = kmeans_files.load_kmeans(path)
+    except SpeechSSLError:
+        raise encoder_error from None
+    values = {"kind": "k-means", "name": path.name, "num_units": kmeans.size, "dim": kmeans.dim}
+    return values, [f"k-means     {path.name}: {kmeans.size} units of {kmeans.dim} channels"]
+
+
+def _known_kmeans(what: str, found: Any) -> tuple[dict[str, Any], list[str]]:
+    import dataclasses
+
+    entry, kmeans = found
+    values = {"kind": "known k-means", "encoder": entry.name, **dataclasses.asdict(kmeans)}
+    rows = [
+        ("k-means", f"{what}: {kmeans.num_units} units"),
+        ("encoder", f"{entry.name}, layer {kmeans.layer}"),
+        ("address", kmeans.url),
+        ("file sha256", kmeans.sha256 or "not pinned"),
+        ("source", kmeans.source),
+    ]
+    return values, [f"{name:<12}{text}" for name, text in rows]

@@ -1,0 +1,46 @@
+"""Write an encoder in a named format: into a new folder, all of it or nothing."""
+
+import os
+import shutil
+from pathlib import Path
+
+from speechssl.convert import export_fairseq2, export_huggingface
+from speechssl.encoders import pretrained as native
+from speechssl.encoders.pretrained import Pretrained
+from speechssl.errors import CheckpointError
+
+
+def free_place(folder: Path) -> Path:
+    """`folder` if it can be written: absent or empty. Raises CheckpointError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder}: exists and is not an empty folder; nothing is overwritten")
+    return folder
+
+
+def write(folder: Path, pretrained: Pretrained, to: str) -> tuple[str, ...]:
+    """Write `pretrained` as "speechssl", "huggingface" or "fairseq2"; returns notes for the user.
+
+    A second folder beside it is filled and renamed. Raises CheckpointError where the format cannot hold the model.
+    """
+    folder = free_place(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        notes = _write(work, folder, pretrained, to)
+        work.replace(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return notes
+
+
+def _write(work: Path, place: Path, pretrained: Pretrained, to: str) -> tuple[str, ...]:
+    match to:
+        case "speechssl":
+            native.save(work, pretrained)
+            return ()
+        case "huggingface":
+            return export_huggingface.write(work, pretrained)
+        case "fairseq2":
+            return export_fairseq2.write(work, pretrained, name=f"speechssl_{place.name}", place=place)
+        case _:
+            raise CheckpointError(f"{to!r} is no format to write; known: speechssl, huggingface, fairseq2")
