@@ -7,12 +7,12 @@
 #   --train train-clean-100  --dev dev-clean          the subsets to train on and to score
 #   --encoder facebook/hubert-base-ls960  --layer 6   what gives the frames; fetched on first use
 #   --kmeans FILE           the encoder's released k-means (.bin .pt .npy ...); without it one is trained on --train
-#   --num-units "100 500"   codebook sizes;  --seeds "0 1 2"  one codebook each per size
+#   --num-units "100 500"   codebook sizes;  --seeds 0  one codebook each per size; every one encodes --train once
 #   --alignments PATH       phones of --dev (TextGrids, jsonl, ctm, tsv); without: only what needs none is scored
 #   --workers 2  --device cpu  --data data  --exp exp  --stage 0  --stop-stage 4
 set -euo pipefail
 corpus='' download=false train=train-clean-100 dev=dev-clean encoder=facebook/hubert-base-ls960 layer=6 kmeans=''
-num_units="100 500" seeds="0 1 2" alignments='' workers=2 device=cpu data=data exp=exp stage=0 stop_stage=4
+num_units="100 500" seeds=0 alignments='' workers=2 device=cpu data=data exp=exp stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if "$download" && [ -n "$corpus" ]; then mkdir -p "$corpus"; fi

@@ -19,7 +19,7 @@ absolute corpus conf
 cd "$(dirname "$0")"
 . ./path.sh
 if "$tiny"; then
-  num_units="8 16" seeds="0 1" limit=40 data="$data/tiny" exp="$exp/tiny"
+  num_units="8 16" seeds="0 1" limit=40 workers=0 data="$data/tiny" exp="$exp/tiny"
 else
   data="$data/full"
 fi
@@ -29,12 +29,14 @@ if at_stage 0 "$corpus -> Kaldi data dirs"; then
   once "$data" "$corpus/utterances.tsv" local/prepare_data.py -- \
     local/prepare_data.py "$corpus" "$data" --limit "$limit"
 fi
-if at_stage 1 "$data/train -> unit models"; then
+if at_stage 1 "$data/train -> features -> unit models"; then
   once "$exp/encoder" "$conf" local/make_encoder.py -- local/make_encoder.py "$conf" "$exp/encoder"
+  once "$exp/features" "$data" "$exp/encoder" -- speechssl features "$data/train" \
+    --encoder "$exp/encoder" --layer 0 --workers "$workers" -o "$exp/features"
   for model in $models; do
     k="${model%_s*}" seed="${model#*_s}"
-    once "$exp/$model/model" "$data" "$exp/encoder" -- speechssl kmeans "$data/train" --encoder "$exp/encoder" \
-      --layer 0 --num-units "${k#k}" --seed "$seed" --workers "$workers" -o "$exp/$model/model"
+    once "$exp/$model/model" "$exp/features" -- speechssl kmeans --features "$exp/features" \
+      --encoder "$exp/encoder" --layer 0 --num-units "${k#k}" --seed "$seed" -o "$exp/$model/model"
   done
 fi
 if at_stage 2 "$data/dev, unit models -> units"; then
