@@ -58,7 +58,7 @@ class Report:
         else:
             lines.append(
                 f"this run: {self.run_utterances} utterances, {self.run_hours:.2f} h of audio in {clock(self.wall_s)} "
-                f"with {self.workers} workers: {self.speed:.0f} x real time"
+                f"{f'with {self.workers} workers' if self.workers else 'in one process'}: {self.speed:.0f} x real time"
             )
         if self.failed:
             reasons = ", ".join(f"{code} {count}" for code, count in self.failures.items())

@@ -277,4 +277,6 @@ class _Run:
 
 def default_workers(device: str) -> int:
     """One per core that this process may use; one for a GPU."""
-    return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+    if device == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
