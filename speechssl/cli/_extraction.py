@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from speechssl.extract.run import Options
 
 
-def add_input(parser: argparse.ArgumentParser) -> None:
-    """INPUT, -o and how to read the corpus."""
-    parser.add_argument("input", nargs="+", metavar="INPUT",
+def add_input(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """INPUT and how to read the corpus."""
+    parser.add_argument("input", nargs="*" if optional else "+", metavar="INPUT",
                         help="folder, Kaldi data dir, wav.scp, .tsv, .jsonl, glob, audio files; - for a list on stdin")  # fmt: skip  # noqa: E501
     parser.add_argument("--input-kind", default="auto", metavar="KIND",
                         help="overrule the guess: folder, kaldi, scp, tsv, jsonl, list, glob, files")  # fmt: skip

@@ -6,8 +6,6 @@ of soft-VC are dicts of scikit-learn's attributes), faiss flat indexes and the c
 numpy's runs a Python tokenizer over text from outside. Centroids become float32.
 """
 
-import math
-import re
 import struct
 import zipfile
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from speechssl.convert.files import read_safetensors
+from speechssl.convert.npy import read_npy
 from speechssl.convert.pickle_reader import Stub, read_pickle_file
 from speechssl.errors import CheckpointError
 from speechssl.quantizers.kmeans import KMeans
@@ -27,10 +26,6 @@ _MOST_BYTES = 1 << 30  # of a codebook: 100 000 units of 2 560 channels
 _FAISS_FLAT = (b"IxF2", b"IxFI", b"IxFl")
 _FAISS_IVF = (b"IwFl", b"IwSq", b"IwPQ", b"IvFl", b"IvSQ", b"IvPQ")
 _INNER_PRODUCT, _L2 = 0, 1
-_NPY_HEADER = re.compile(
-    rb"\{'descr': '([<>|]?(?:[iu][1248]|f[248]|b1|[SU]\d{1,6}))', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,12}L?(?:, |,)?){0,32})\),? ?\}[ \n]*"
-)
 
 
 def load_kmeans(path: str | Path) -> KMeans:
@@ -94,27 +89,6 @@ def _pick(tree: Any, path: Path) -> Any:
 
 def _is_matrix(value: Any) -> bool:
     return isinstance(value, np.ndarray | Tensor) and value.ndim == 2
-
-
-def read_npy(data: bytes, where: str) -> np.ndarray:
-    """The array in the bytes of a .npy file (format 1 to 3), a view of them. Raises CheckpointError."""
-    version = data[6] if data[:6] == b"\x93NUMPY" and len(data) > 12 else 0
-    if version not in (1, 2, 3):
-        raise CheckpointError(f"{where}: not a .npy array")
-    start = 10 if version == 1 else 12
-    end = start + int.from_bytes(data[8:start], "little")
-    header = _NPY_HEADER.fullmatch(data[start:end])
-    if not header:
-        raise CheckpointError(
-            f"{where}: a .npy array of a structured or object dtype, or damaged: {data[start:end]!r:.100}"
-        )
-    dtype, shape = np.dtype(header[1].decode()), [int(n) for n in re.findall(rb"\d+", header[3])]
-    if math.prod(shape) * dtype.itemsize != len(data) - end or len(shape) > 32:
-        raise CheckpointError(
-            f"{where}: {len(data) - end} bytes are not an array {tuple(shape)} of {dtype}: truncated?"
-        )
-    flat = np.frombuffer(data, dtype, offset=end) if end < len(data) else np.empty(0, dtype)
-    return flat.reshape(shape, order="F" if header[2] == b"True" else "C")
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -178,10 +178,11 @@ def _blocks(source: Features, device: str) -> Iterator[Tensor]:
     """The frames in blocks, short utterances joined."""
     waiting: list[NDArray[np.float32]] = []
     for _, frames in source():
-        waiting.append(_as_array(frames))
-        if sum(map(len, waiting)) >= _BATCH:
-            yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(_BLOCK)
-            waiting.clear()
+        for start in range(0, len(frames), _BATCH):
+            waiting.append(_as_array(frames[start : start + _BATCH]))
+            if sum(map(len, waiting)) >= _BATCH:
+                yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(_BLOCK)
+                waiting.clear()
     if waiting:
         yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(_BLOCK)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from speechssl.errors import DataError
 
+_BLOCK = 16384  # frames looked at together
 _SLACK = 8  # the buffer holds 1 + 1/8 of the sample, so that it is cut down once per max_frames / 8 frames taken
 
 
@@ -43,12 +44,16 @@ class FrameSample:
         """Offer the frames [T, C] of one utterance. DataError for NaN, infinity, or another C than before."""
         if frames.ndim != 2 or not frames.shape[1]:
             raise DataError(f"{utterance_id}: features must be [frames, channels], got shape {list(frames.shape)}")
-        if not len(frames):
-            return
-        if not self._rows.shape[1]:
+        if not self._num_frames:
             self._rows, self._keys = np.empty((0, frames.shape[1]), np.float32), np.empty(0, np.uint64)
         if frames.shape[1] != self._rows.shape[1]:
             raise DataError(f"{utterance_id}: features {frames.shape}, but {self._rows.shape[1]} channels before it")
+        keys = frame_keys(utterance_id, len(frames), self._seed)
+        for start in range(0, len(frames), _BLOCK):  # hours of frames may come as one memory-mapped array
+            self._measure(utterance_id, frames[start : start + _BLOCK])
+            self._choose(frames[start : start + _BLOCK], keys[start : start + _BLOCK])
+
+    def _measure(self, utterance_id: str, frames: NDArray[np.float32]) -> None:
         largest = float(np.abs(frames).max())
         if not np.isfinite(largest):
             raise DataError(f"{utterance_id}: its features contain NaN or infinity")
@@ -56,7 +61,8 @@ class FrameSample:
         self._largest = max(self._largest, largest)
         # An integer sum does not depend on the order of the utterances.
         self._squares += round(float(np.square(frames.astype(np.float64)).sum()) * 2.0**40)
-        keys = frame_keys(utterance_id, len(frames), self._seed)
+
+    def _choose(self, frames: NDArray[np.float32], keys: NDArray[np.uint64]) -> None:
         taken = np.flatnonzero(keys <= self._limit)
         while len(taken):
             now, taken = taken[: self._capacity - self._used], taken[self._capacity - self._used :]

@@ -1,0 +1,273 @@
+"""Speech to a unit model: learns k-means centroids of one encoder layer, or wraps released ones.
+
+    speechssl kmeans recordings/ -o model --encoder hubert-base-ls960 --layer 9 -k 500
+    speechssl kmeans data/train -o model --encoder mfcc -k 100 --restarts 3 --full
+    speechssl kmeans --features features-out -o model --encoder hubert-base-ls960 --layer 9 -k 500
+    speechssl kmeans --from-file km500.bin -o model --encoder hubert-base-ls960 --layer 9
+
+Frames come straight from the encoder; a sample of at most --max-frames of them, chosen by hash of utterance id and
+frame number, is held in memory. --full goes on with exact passes over all frames (each encodes everything again: store
+features first where the encoder is slow). --from-file reads scikit-learn joblib files, faiss indexes, .npy, .npz, .pt,
+.safetensors; nothing in them is run. MODEL is what `speechssl units --model` takes; MODEL/kmeans.json is the report.
+
+exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing written.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechssl.cli import _extraction
+from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechssl.encoders.pretrained import Pretrained
+    from speechssl.extract.job import Job, ModelSpec
+    from speechssl.extract.stream import FeatureStream
+    from speechssl.quantizers.kmeans import KMeans
+    from speechssl.quantizers.kmeans_fit import Features, FitReport
+
+SUMMARY = "learn a k-means unit model, or wrap a released one"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """INPUT or --features or --from-file, -o, the encoder, how to fit, how to run."""
+    _extraction.add_input(parser, optional=True)
+    parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder of the unit model to write")
+    parser.add_argument("--features", metavar="DIR", help="stored features instead of INPUT: of `speechssl features`, "
+                        "feats.scp, .ark, .npy with .len")  # fmt: skip
+    parser.add_argument("--from-file", metavar="FILE", help="centroids instead of INPUT: any released k-means file")
+    parser.add_argument("--encoder", metavar="E", required=True, help="encoder: name, folder or file")
+    parser.add_argument("--layer", type=int, metavar="L", help="layer k is what block k returns")
+    fit = parser.add_argument_group("fit")
+    fit.add_argument("-k", "--num-units", type=int, metavar="K", help="number of units")
+    fit.add_argument("--seed", type=int, default=0, metavar="N")
+    fit.add_argument("--restarts", type=int, default=1, metavar="N", help="runs from other seeds; the best is kept")
+    fit.add_argument("--iterations", type=int, default=50, metavar="N", help="at most, of each run (default 50)")
+    fit.add_argument("--tolerance", type=float, default=1e-4, metavar="X",
+                     help="stop when inertia falls by a smaller share (default 1e-4)")  # fmt: skip
+    fit.add_argument("--max-frames", type=int, default=1_000_000, metavar="N",
+                     help="frames held in memory, 4 bytes x channels x 2 each (default 1000000)")  # fmt: skip
+    fit.add_argument("--full", action="store_true", help="then exact passes over all frames")
+    card = parser.add_argument_group("card")
+    card.add_argument("--name", default="", help="of the unit model, for people")
+    card.add_argument("--licence", default="", help="of the unit model")
+    card.add_argument("--no-embed-encoder", action="store_true", help="only name the encoder, do not copy its weights")
+    running = parser.add_argument_group("running")
+    running.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    running.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32", help="of the encoder")
+    running.add_argument("--window", type=float, default=60.0, metavar="S", help="as of `speechssl units`")
+    running.add_argument("--overlap", type=float, default=5.0, metavar="S", help="as of `speechssl units`")
+    running.add_argument("--workers", type=int, metavar="N",
+                         help="processes that encode (default: one per core; one for a GPU)")  # fmt: skip
+    running.add_argument("--offline", action="store_true", help="never use the network")
+    running.add_argument("--overwrite", action="store_true", help="replace MODEL if it is there")
+    running.add_argument("--json", action="store_true", help="print the report as JSON")
+    running.add_argument("--quiet", action="store_true", help="no progress lines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit or wrap, write the folder, print the report."""
+    from speechssl.extract.job import ModelSpec
+
+    _check(args)
+    spec = ModelSpec(None, args.encoder, args.layer, None, args.offline)
+    with _new_folder(Path(args.output), args.overwrite) as folder:
+        pretrained, layer, _ = spec.load("features")
+        if args.from_file:
+            report = _wrap(args, pretrained, layer, folder)
+        else:
+            report = _learn(args, spec, pretrained, layer, folder)
+    report = {"output": args.output, **report}
+    print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _text(report))
+    for name, reason in list(report.get("skipped", {}).items())[: None if args.json else 20]:
+        print(f"skipped: {name}\t{reason[0]}\t{reason[1]}", file=sys.stderr)
+    return 1 if report.get("skipped") else 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    sources = [bool(args.input), args.features is not None, args.from_file is not None]
+    if sum(sources) != 1:
+        raise ConfigError("give one of INPUT, --features DIR and --from-file FILE")
+    if args.from_file is None and args.num_units is None:
+        raise ConfigError("say how many units: --num-units K")
+    if args.workers is not None and args.workers < 0:
+        raise ConfigError(f"--workers {args.workers}: 0 or more")
+
+
+def _wrap(args: argparse.Namespace, pretrained: "Pretrained", layer: int, folder: Path) -> dict[str, Any]:
+    from speechssl.convert.kmeans_files import load_kmeans
+
+    path = Path(args.from_file)
+    kmeans = load_kmeans(path)
+    if args.num_units not in (None, kmeans.size):
+        raise ConfigError(f"--num-units {args.num_units}: {path} holds {kmeans.size} centroids")
+    with path.open("rb") as file:
+        source = {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    report = {"num_units": kmeans.size, "dim": kmeans.dim, "source": source}
+    _save(args, pretrained, layer, kmeans, {"kmeans": source}, report, folder)
+    return report
+
+
+def _learn(
+    args: argparse.Namespace, spec: "ModelSpec", pretrained: "Pretrained", layer: int, folder: Path
+) -> dict[str, Any]:
+    from speechssl.extract.stored_features import open_features
+
+    if args.features:
+        features, job = open_features(args.features)
+        _check_job(args, job, pretrained, layer)
+        kmeans, fitted = _fit(args, features, pretrained)
+        source: dict[str, Any] = {"features": Path(args.features).name}
+        report = dataclasses.asdict(fitted) | {"source": source}
+    else:
+        with _stream(args, spec) as stream:
+            kmeans, fitted = _fit(args, stream, pretrained)
+        source = {"corpus": stream.corpus.source, "utterances": len(stream.corpus), "precision": args.precision}
+        report = dataclasses.asdict(fitted) | {"source": source, "audio_seconds": round(stream.seconds, 3),
+                   "skipped": stream.failures, "problems": list(stream.corpus.problems)}  # fmt: skip
+    _save(args, pretrained, layer, kmeans, {"kmeans": _training(fitted), **source}, report, folder)
+    return report
+
+
+def _fit(args: argparse.Namespace, features: "Features", pretrained: "Pretrained") -> "tuple[KMeans, FitReport]":
+    from speechssl.quantizers.kmeans_fit import fit
+
+    return fit(
+        _with_dim(features, pretrained.encoder.dim),
+        num_units=args.num_units,
+        seed=args.seed,
+        mode="full" if args.full else "sample",
+        max_frames=args.max_frames,
+        restarts=args.restarts,
+        iterations=args.iterations,
+        tolerance=args.tolerance,
+        device=args.device,
+        log=lambda line: None if args.quiet else print(line, file=sys.stderr),
+    )
+
+
+def _training(fitted: "FitReport") -> dict[str, Any]:
+    """What the card says of the fit: nothing that differs between two runs of the same command."""
+    from speechssl import __version__
+
+    keep = ("mode", "seed", "frames_seen", "frames_sampled", "inertia", "empty_units", "perplexity", "settings")
+    return {key: getattr(fitted, key) for key in keep} | {"speechssl": __version__}
+
+
+def _check_job(args: argparse.Namespace, job: "Job | None", pretrained: "Pretrained", layer: int) -> None:
+    """Features of another encoder or layer would give a model that does not fit its own card."""
+    if job is not None and (job.model.encoder.sha256, job.model.layer) != (pretrained.sha256, layer):
+        raise ConfigError(
+            f"{args.features}: features of layer {job.model.layer} of {job.model.encoder.id} (sha256 "
+            f"{job.model.encoder.sha256[:12]}…), not of layer {layer} of {args.encoder} ({pretrained.sha256[:12]}…)"
+        )
+
+
+def _with_dim(features: "Features", dim: int) -> "Features":
+    def checked() -> Iterator[tuple[str, Any]]:
+        for name, frames in features():
+            if frames.ndim != 2 or frames.shape[1] != dim:
+                raise ConfigError(f"{name}: features {list(frames.shape)} do not fit an encoder of {dim} channels")
+            yield name, frames
+
+    return checked
+
+
+def _stream(args: argparse.Namespace, spec: "ModelSpec") -> "FeatureStream":
+    from speechssl.extract.progress import Progress
+    from speechssl.extract.run import default_workers
+    from speechssl.extract.stream import FeatureStream
+
+    corpus = _extraction.open_input(args)
+    workers = default_workers(args.device) if args.workers is None else args.workers
+    progress = [Progress(len(corpus), 0, args.quiet)]
+
+    def advance(rows: int, seconds: float) -> None:
+        shown = progress[0]
+        shown.add(rows, seconds)
+        shown.show(0, 0.0)
+        if shown.rows == shown.total:  # the next pass begins anew
+            shown.end()
+            progress[0] = Progress(len(corpus), 0, args.quiet)
+
+    return FeatureStream(
+        corpus,
+        spec,
+        workers=min(workers, len(corpus)),
+        device=args.device,
+        precision=args.precision,
+        long_audio=_extraction.long_audio(args),
+        allow_pipes=args.allow_pipes,
+        progress=advance,
+    )
+
+
+def _save(
+    args: argparse.Namespace,
+    pretrained: "Pretrained",
+    layer: int,
+    kmeans: "KMeans",
+    training: dict[str, Any],
+    report: dict[str, Any],
+    folder: Path,
+) -> None:
+    from speechssl.units.card import UnitModelCard
+    from speechssl.units.model import UnitModel
+
+    model = UnitModel(pretrained, layer, kmeans, UnitModelCard(args.name, args.licence, training))
+    model.save(folder, embed_encoder=not args.no_embed_encoder)
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (folder / "kmeans.json").write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
+    """A scratch folder that takes the place of `final` once everything in it is written and on the disk."""
+    from speechssl.extract import atomic
+
+    if final.exists() and not overwrite and not (final.is_dir() and not any(final.iterdir())):
+        raise ConfigError(f"{final} is there already: choose another folder, or give --overwrite")
+    if overwrite and final.is_dir() and any(final.iterdir()) and not (final / "card.json").exists():
+        raise ConfigError(f"{final} is no unit model (no card.json): not overwritten")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.scratch(final.parent, final.name) as scratch:
+        yield scratch
+        for path in [*scratch.rglob("*"), scratch]:
+            atomic.sync(path)
+        if final.exists():
+            old = final.with_name(f".old-{final.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+            final.rename(old)
+            scratch.rename(final)
+            shutil.rmtree(old)
+        else:
+            scratch.rename(final)
+        atomic.sync(final.parent)
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [f"{report['output']}: unit model of {report['num_units']} units, {report['dim']} channels"]
+    if "usage" in report:
+        usage, total = report["usage"], sum(report["usage"])
+        run = report["runs"][report["best_run"]]
+        ended = "converged" if run["converged"] else "stopped at the limit"
+        lines += [
+            f"  inertia {report['inertia']:.6g} per frame after {len(run['inertia']) - 1} iterations ({ended})",
+            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}, {report['empty_units']} empty, "
+            f"largest {100 * max(usage) / total:.2f} %, smallest {100 * min(usage) / total:.2f} % of frames",
+            f"  {report['frames_seen']} frames seen, {report['frames_sampled']} sampled; "
+            f"{sum(run['refilled'] for run in report['runs'])} empty units refilled; "
+            f"at most {report['ram_bytes'] / 2**20:.0f} MiB beside the encoder; {report['seconds']:.1f} s",
+        ]
+    if report.get("skipped"):
+        lines.append(f"  {len(report['skipped'])} utterances skipped; reasons in {report['output']}/kmeans.json")
+    return "\n".join([*lines, *(f"  {problem}" for problem in report.get("problems", ()))])
