@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-_MAX_OFFSET = 1 << 62
+_MAX_OFFSET = 1 << 43
 
 
 class Damage(Exception):
@@ -25,7 +25,7 @@ class Facts:
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     """Up to `size` bytes from `offset`; fewer at the end of the file."""
-    if offset >= _MAX_OFFSET:  # a damaged 64-bit size; no file is that long, and seek would fail
+    if offset >= _MAX_OFFSET:  # a damaged 64-bit size; no file is that long (8 TB), and seek may fail
         return b""
     file.seek(offset)
     return file.read(size)

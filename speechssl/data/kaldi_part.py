@@ -13,6 +13,7 @@ from pathlib import Path
 from speechssl.audio import probe
 from speechssl.data import pipes
 from speechssl.data.kaldi import parse_segment, resolve
+from speechssl.data.kaldi_check import check_values
 from speechssl.data.kaldi_dir import DataDir, check_absent, load_dir
 from speechssl.data.kaldi_edit import common_utterances, write_part
 from speechssl.data.lines import read_lines
@@ -68,6 +69,7 @@ def load_good(source: str | Path) -> DataDir:
     """A data directory whose lines can all be used. Raises DataError with the first problem."""
     data, problems = load_dir(source)
     errors = [problem for problem in problems if problem.is_error]
+    errors += [problem for problem in check_values(data) if problem.file != data.path("wav.scp")]
     if errors:
         raise DataError(f"{errors[0]} ({len(errors)} problems in all; `speechssl data fix` mends them)")
     missing = set(data.table(data.unit_file)) - set(common_utterances(data))

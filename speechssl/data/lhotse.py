@@ -12,7 +12,7 @@ from typing import Any
 
 from speechssl.data import pipes
 from speechssl.data.kaldi import base_of, resolve
-from speechssl.data.lines import parse_object, read_lines
+from speechssl.data.lines import parse_object, read_lines, seconds
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -88,10 +88,8 @@ def read_lhotse(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utte
 
 def field(row: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     """A value of a JSON row, checked. Raises DataError."""
-    value = row.get(key)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, float) and not 0 <= value < float("inf")):
+    value = seconds(row, key, where) if kind is float else row.get(key)
+    if not isinstance(value, kind):
         raise DataError(f"{where}: {key} must be a {kind.__name__}, found {value!r}"[:300])
     return value
 
@@ -122,7 +120,7 @@ def _from_cut(row: Mapping[str, Any], where: str, path: Path, base: list[Path | 
     recording = _recording(row["recording"], where, path, base, allow_pipes)
     _check_channels(row, _num_channels(row["recording"], where), where)
     supervisions = row.get("supervisions") or []
-    if not all(isinstance(s, dict) for s in supervisions):
+    if not isinstance(supervisions, list) or not all(isinstance(s, dict) for s in supervisions):
         raise DataError(f"{where}: damaged supervisions")
     texts = [s["text"] for s in supervisions if isinstance(s.get("text"), str)]
     speakers = {s["speaker"] for s in supervisions if isinstance(s.get("speaker"), str)}

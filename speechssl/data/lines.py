@@ -8,7 +8,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,16 @@ def read_unique(path: str | Path, *, empty_ok: bool = False) -> dict[str, str]:
             raise DataError(f"{path}:{number}: {key!r} was given before, in line {first}")
         table[key] = value
     return table
+
+
+def seconds(row: Mapping[str, Any], key: str, where: str) -> float | None:
+    """A time in a JSON row; None where there is none. Raises DataError."""
+    value = row.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise DataError(f"{where}: {key} must be seconds from 0, found {value!r}"[:300])
+    return float(value)
 
 
 def check_target(*paths: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from speechssl.data import pipes
 from speechssl.data.folder import id_of
-from speechssl.data.lines import parse_object, read_lines
+from speechssl.data.lines import parse_object, read_lines, seconds
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -74,10 +74,10 @@ def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -
     audio = _text(row, "audio", where) or _text(row, "audio_filepath", where)
     if not audio:
         raise DataError(f"{where}: no audio (nor audio_filepath)")
-    start, end = _seconds(row, "start_s", where), _seconds(row, "end_s", where)
+    start, end = seconds(row, "start_s", where), seconds(row, "end_s", where)
     name = id_of(audio)
     if "offset" in row:
-        start, length = _seconds(row, "offset", where), _seconds(row, "duration", where)
+        start, length = seconds(row, "offset", where), seconds(row, "duration", where)
         end = None if start is None or length is None else start + length
         name = f"{name}-{row['offset']}"
     is_pipe = pipes.is_command(audio)
@@ -103,12 +103,3 @@ def _text(row: dict[str, Any], key: str, where: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise DataError(f"{where}: {key} must be a string, found {value!r}")
     return value
-
-
-def _seconds(row: dict[str, Any], key: str, where: str) -> float | None:
-    value = row.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise DataError(f"{where}: {key} must be seconds from 0, found {value!r}")
-    return float(value)
