@@ -3,8 +3,10 @@
 python tools/bench/precision.py --encoder hubert-base-ls960 --audio *.flac
 python tools/bench/precision.py --encoder wavlm --threads 1             (random weights, synthetic audio)
 
-Error is the mean over frames of |difference| / |features|. Units are those of a k-means fitted on fp32 features. Speed
-is the best of several runs over 10 s, everything included, relative to fp32 at the same number of threads.
+Error is the mean over frames of |difference| / |features|; of spread: relative to how far frames lie from their mean,
+which is what units depend on. With random weights all frames are much alike, the spread is small, and "same units" says
+nothing about trained weights. Units are those of a k-means fitted on fp32 features. Speed is the best of several runs
+over 10 s, everything included, relative to fp32 at the same number of threads.
 """
 
 import argparse
@@ -46,17 +48,16 @@ def main() -> None:
     expected = units.encode(features)
     fp32 = seconds(exact, cuts[0], layer, args.runs)
     print(f"{exact.card.name}, layer {layer}, {args.units} units, {args.threads} threads, torch {torch.__version__}")
-    print("precision     error  same units  speed")
-    print(f"fp32            0.0     100.00%   1.00x  ({len(cuts[0]) / rate / fp32:.1f} times real time)")
+    print("precision     error  of spread  same units  speed")
+    print(f"fp32            0.0        0.0     100.00%   1.00x  ({len(cuts[0]) / rate / fp32:.1f} times real time)")
     for precision in ("bf16", "int8"):
         low = exact.with_precision(precision)
         ours = torch.cat([low.features(cut, layer) for cut in cuts])
         error = float(((ours - features).norm(dim=1) / features.norm(dim=1)).mean())
+        spread = float((ours - features).norm() / (features - features.mean(0)).norm())
         same = float((units.encode(ours) == expected).float().mean())
-        print(
-            f"{precision:9s} {error:9.1e} {same:10.2%}  {fp32 / seconds(low, cuts[0], layer, args.runs):5.2f}x",
-            flush=True,
-        )
+        speed = fp32 / seconds(low, cuts[0], layer, args.runs)
+        print(f"{precision:9s} {error:9.1e} {spread:10.1e} {same:11.2%}  {speed:5.2f}x", flush=True)
 
 
 if __name__ == "__main__":
