@@ -9,6 +9,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 
 from speechssl.errors import SpeechSSLError
@@ -55,4 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         print(f"speechssl {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except Exception:  # Python would leave with 1, which means "some inputs were skipped"
+        traceback.print_exc()
+        print(f"speechssl {args.verb}: this is a bug in speechssl, not in your input", file=sys.stderr)
         return 2

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl.cli import _extraction
-from speechssl.errors import ConfigError
+from speechssl.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from speechssl.encoders.pretrained import Pretrained
@@ -131,7 +131,13 @@ def _learn(
         report = dataclasses.asdict(fitted) | {"source": source}
     else:
         with _stream(args, spec) as stream:
-            kmeans, fitted = _fit(args, stream, pretrained)
+            try:
+                kmeans, fitted = _fit(args, stream, pretrained)
+            except DataError as error:  # too few frames, perhaps because of these
+                skipped = list(stream.failures.items())
+                lines = [f"\n  skipped: {name}\t{code}\t{message}" for name, (code, message) in skipped[:5]]
+                more = [f"\n  and {len(skipped) - 5} more"] if len(skipped) > 5 else []
+                raise DataError("".join([str(error), *lines, *more])) from error
         source = {"corpus": stream.corpus.source, "utterances": len(stream.corpus), "precision": args.precision}
         report = dataclasses.asdict(fitted) | {"source": source, "audio_seconds": round(stream.seconds, 3),
                    "skipped": stream.failures, "problems": list(stream.corpus.problems)}  # fmt: skip

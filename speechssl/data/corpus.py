@@ -40,36 +40,47 @@ def open_corpus(
 ) -> Corpus:
     """The utterances of a folder, Kaldi data dir, wav.scp, .tsv, .jsonl, glob, file(s), or a list on stdin ("-").
 
-    `kind` overrules what the name suggests. `id_from` is for files and folders: "relative" path without extension, or
-    "name". Raises DataError naming file and line.
+    Several audio files are one corpus with ids relative to their common folder; several of anything else are opened one
+    by one and joined. `kind` overrules what the name suggests. `id_from` is for files and folders: "relative" path
+    without extension, or "name". Raises DataError naming file and line.
     """
     if kind not in KINDS:
         raise DataError(f"kind={kind!r}: choose one of {', '.join(KINDS)}")
-    source = str(spec) if isinstance(spec, str | Path) else f"{len(spec)} files"
     problems: list[str] = []
     if not isinstance(spec, str | Path):
-        kind = "files" if kind == "auto" else kind
-        utterances = _from_files(list(map(str, spec)), id_from, problems)
+        specs = list(map(str, spec))
+        kinds = {_guess(one) if kind == "auto" else kind for one in specs}
+        if kinds - {"files"}:
+            return _join([open_corpus(one, kind=kind, allow_pipes=allow_pipes, id_from=id_from) for one in specs])
+        source, kind = f"{len(specs)} files", "files"
+        utterances = _from_files(specs, id_from, problems)
     else:
-        kind = _guess(str(spec)) if kind == "auto" else kind
+        source, kind = str(spec), _guess(str(spec)) if kind == "auto" else kind
         utterances = _open(kind, str(spec), allow_pipes, id_from, problems)
     if not utterances:
         raise DataError(f"{source}: no utterances found (read as {kind})" + "".join(f"\n  {p}" for p in problems))
     return Corpus(utterances, kind, source, tuple(problems))
 
 
-def read_utterance(utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False) -> Audio:
-    """The samples of an utterance. Raises AudioError."""
+def read_utterance(
+    utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False, max_s: float | None = None
+) -> Audio:
+    """The samples of an utterance, at most max_s seconds ("too-long"). Raises AudioError."""
     return audio.read(open_recording(utterance, allow_pipes=allow_pipes), sample_rate=sample_rate,
-                      start_s=utterance.start_s, end_s=utterance.end_s)  # fmt: skip
+                      start_s=utterance.start_s, end_s=utterance.end_s, max_s=max_s)  # fmt: skip
 
 
 def stream_utterance(
-    utterance: Utterance, *, sample_rate: int, allow_pipes: bool = False, block_s: float = 30.0
+    utterance: Utterance,
+    *,
+    sample_rate: int,
+    allow_pipes: bool = False,
+    block_s: float = 30.0,
+    max_s: float | None = None,
 ) -> AudioStream:
     """The samples of an utterance in blocks, memory bounded. Raises AudioError, also while iterating."""
     return audio.stream(open_recording(utterance, allow_pipes=allow_pipes), sample_rate=sample_rate, block_s=block_s,
-                        start_s=utterance.start_s, end_s=utterance.end_s)  # fmt: skip
+                        start_s=utterance.start_s, end_s=utterance.end_s, max_s=max_s)  # fmt: skip
 
 
 def probe_utterance(utterance: Utterance, *, allow_pipes: bool = False) -> AudioInfo:
@@ -129,6 +140,22 @@ def _open(kind: str, spec: str, allow_pipes: bool, id_from: str, problems: list[
             if not os.path.lexists(spec):
                 raise DataError(f"{spec}: no such file or folder")
             return _from_files([spec], id_from, problems)
+
+
+def _join(parts: list[Corpus]) -> Corpus:
+    """Several corpora as one; an id that stands in two of them is an error that names both."""
+    home: dict[str, str] = {}
+    for part in parts:
+        for utterance in part.utterances:
+            if utterance.id in home:
+                raise DataError(f"{utterance.id!r} stands both in {home[utterance.id]} and in {part.source}")
+            home[utterance.id] = part.source
+    return Corpus(
+        [utterance for part in parts for utterance in part.utterances],
+        " + ".join(dict.fromkeys(part.kind for part in parts)),
+        ", ".join(part.source for part in parts),
+        tuple(problem for part in parts for problem in part.problems),
+    )
 
 
 def _from_files(paths: list[str], id_from: str, problems: list[str]) -> list[Utterance]:
