@@ -7,7 +7,7 @@ stretch of a whole read by 2e-3, because the decoder carries state.
 """
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -238,8 +238,3 @@ def _frame_range(source: Source, start_s: float | None, end_s: float | None, not
     if last > total:
         notes.append(f"segment end {end_s} s cut to the recording's end, {info.duration_s:.3f} s")
     return first, min(last, total)
-
-
-def with_notes(audio: Audio, *notes: str) -> Audio:
-    """The same audio with notes added."""
-    return replace(audio, notes=(*audio.notes, *notes))

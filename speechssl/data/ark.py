@@ -4,6 +4,8 @@ Reads binary (FM DM FV DV, compressed CM CM2 CM3, int32 vectors) and text; write
 Every size is checked against the file before memory is taken; whatever is wrong raises DataError.
 """
 
+import math
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -172,10 +174,9 @@ def _read_value(file: BinaryIO, size: int, where: str) -> NDArray[Any]:
 def _read_compressed(file: BinaryIO, size: int, token: bytes, where: str) -> NDArray[np.float32]:
     """Kaldi's CompressedMatrix: CM has four 16-bit quantiles per column and 8-bit values, column by column."""
     head = _take(file, size, 16, where)
-    lowest, extent = np.frombuffer(head[:8], "<f4").astype(np.float64)
-    rows, columns = (int(n) for n in np.frombuffer(head[8:], "<i4"))
-    if rows < 0 or columns < 0:
-        raise DataError(f"{where}: a matrix of {rows} x {columns}")
+    lowest, extent, rows, columns = struct.unpack("<ffii", head)
+    if rows < 0 or columns < 0 or not (math.isfinite(lowest) and 0 <= extent < 1e38 and abs(lowest) < 1e38):
+        raise DataError(f"{where}: a matrix of {rows} x {columns} from {lowest} over {extent}")
     if token == b"CM2":
         values = np.frombuffer(_take(file, size, rows * columns * 2, where), "<u2").reshape(rows, columns)
         return (lowest + extent / 65535 * values).astype(np.float32)
