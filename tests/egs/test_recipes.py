@@ -132,13 +132,14 @@ def test_a_recipe_without_its_corpus_says_so(tmp_path: Path) -> None:
 def hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A HuBERT of random weights as transformers saves it."""
     import torch
-    from transformers import HubertConfig, HubertModel
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("hubert")
     config = HubertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
                           conv_dim=(32,) * 7, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4)  # fmt: skip
     HubertModel(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
     return folder
 
 
