@@ -20,6 +20,7 @@ from speechssl.errors import CheckpointError
 EPS = 1e-5  # torch's layer_norm over the whole waveform
 _ENCODER_PREFIXES = ("w2v_encoder.w2v_model.", "encoder.w2v_model.", "encoder.w2v_encoder.w2v_model.", "w2v_model.")
 _MOST_CONVOLUTIONS = 64
+_LONGEST_TEXT = 10_000
 
 
 def is_tree(tree: Mapping[Any, Any]) -> bool:
@@ -179,6 +180,8 @@ def to_our_config(
 def parse_conv_layers(text: object, *, where: str) -> list[list[int]]:
     """fairseq's `conv_feature_layers`, Python text such as `[(512, 10, 5)] + [(512, 3, 2)] * 4`, without running it."""
     try:
+        if isinstance(text, str) and len(text) > _LONGEST_TEXT:
+            raise ValueError("too long")
         layers = _arithmetic(ast.parse(text.strip(), mode="eval").body) if isinstance(text, str) else text
         triples = [list(layer) for layer in layers]  # type: ignore[union-attr]
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:

@@ -15,6 +15,7 @@ from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import CheckpointError
 
 _WITHOUT_WEIGHTS = {"mfcc"}
+_WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")  # a mistyped path must not reach the network
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -37,7 +38,8 @@ def load(
     spec: str | Path, *, revision: str | None = None, offline: bool = False, normalize: bool | None = None
 ) -> Loaded:
     """`load_encoder` with its report: the format, the tensors left out, what was decided."""
-    path, text = Path(spec).expanduser(), str(spec)
+    text = str(spec)
+    path = Path(spec).expanduser() if text.startswith("~/") else Path(spec)
     if isinstance(spec, Path) or path.exists():
         found = known.find_by_file(path.name)
         loaded = _load_path(path, found, Normalization(normalize, found.normalize if found else None))
@@ -65,7 +67,7 @@ def _load_named(text: str, revision: str | None, offline: bool, normalize: bool 
         loaded = _load_path(got.path, by_file, normalization)
         loaded = _named(loaded, text, by_file)
         return loaded if pin else _with_note(loaded, f"not pinned: the file from {url} has sha256 {got.sha256}")
-    if found or _HUB_NAME.fullmatch(text):
+    if found or (_HUB_NAME.fullmatch(text) and Path(text).suffix not in _WEIGHTS_SUFFIXES):
         repository = found.hub if found else text
         folder = download.fetch_hub(repository, revision=revision, offline=offline)
         return _named(huggingface.load(folder, normalization=normalization, name=text), text, found)

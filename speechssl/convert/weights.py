@@ -114,7 +114,7 @@ def _as_parameter(tensor: Tensor, like: Tensor, where: str) -> Tensor:
     if tensor.is_floating_point() != like.is_floating_point():
         raise CheckpointError(f"{where} is {tensor.dtype}, which is no weight's type")
     copy = tensor.detach().to("cpu", like.dtype, copy=True).contiguous()
-    if copy.is_floating_point() and not torch.isfinite(copy).all():
+    if copy.is_floating_point() and copy.numel() and not torch.stack(copy.aminmax()).isfinite().all():
         raise CheckpointError(f"{where} holds values that are not finite")
     return copy
 

@@ -156,7 +156,7 @@ def test_convolutions_are_parsed_without_running_them(text: object, triples: lis
 
 
 @pytest.mark.parametrize("text", ["", "x", "[(1,2)]", "[(1,2,3.0)]", "[(True,2,3)]", "[(1,2,3)] * -1", "1 + 2", 5,
-                                  "(" * 9999, "[(1,2,3)] * 64 * 64 * 64", "[(9**9,1,1)]", "[f(1)]",
+                                  "(" * 9999, "1+" * 9999, "[(1,2,3)] * 64 * 64 * 64", "[(9**9,1,1)]", "[f(1)]",
                                   "[(1,2,-3)"])  # fmt: skip
 def test_other_text_than_convolutions_is_an_error(text: object) -> None:
     with pytest.raises(CheckpointError, match="conv_feature_layers"):
