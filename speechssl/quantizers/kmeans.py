@@ -18,7 +18,7 @@ from torch import Tensor
 from speechssl.errors import CheckpointError, DataError
 
 _TIE = 2.0**-40  # float64 scores are exact to about C * 2^-53 of their scale: 2^-43 at C = 1024
-_SCORES_PER_BLOCK = 1 << 19  # 2 MiB of float32 scores: stays in cache between the GEMM and the search for the minimum
+_SCORES_PER_BLOCK = 1 << 21  # 8 MiB of float32 scores: measured best from 2 to 16 MiB
 _ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}  # per product, by torch's matmul precision
 
 
@@ -28,6 +28,7 @@ class _Prepared:
 
     weight: Tensor  # -(c - m) transposed [C, V] float32
     bias: Tensor  # b [V] float32
+    packed: Tensor | None  # weight in oneDNN's own layout, where there is oneDNN
     weight64: Tensor
     bias64: Tensor
     radius: float  # max |c - m|
@@ -98,13 +99,30 @@ def _prepare(centroids: Tensor) -> _Prepared:
     weight = (wide.mean(0) - wide).T.contiguous()
     radius, bias_max = float(weight.norm(dim=0).max()), float(bias.abs().max())
     on = centroids.device
-    return _Prepared(weight.float().to(on), bias.float().to(on), weight.to(on), bias.to(on), radius, bias_max)
+    narrow = weight.float().to(on)
+    return _Prepared(narrow, bias.float().to(on), _packed(narrow), weight.to(on), bias.to(on), radius, bias_max)
+
+
+def _packed(weight: Tensor) -> Tensor | None:
+    """torch sends a float32 `linear` to MKL, which uses less than half of an AMD processor; oneDNN is 1.3 x as fast."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available() or min(weight.shape) < 16:
+        return None
+    operators = torch.ops.mkldnn  # not a documented interface: any torch without it takes the plain way
+    if not hasattr(operators, "_linear_pointwise") or not hasattr(operators, "_reorder_linear_weight"):
+        return None
+    return operators._reorder_linear_weight(weight.T.contiguous(), 1024)
+
+
+def _scores(rows: Tensor, prepared: _Prepared) -> Tensor:
+    if prepared.packed is None:
+        return torch.addmm(prepared.bias, rows, prepared.weight)
+    return torch.ops.mkldnn._linear_pointwise(rows.contiguous(), prepared.packed, prepared.bias, "none", [], "")
 
 
 def _nearest(rows: Tensor, prepared: _Prepared) -> Tensor:
     """Ids of one block of rows [N, C]."""
     narrow = rows.float()
-    scores = torch.addmm(prepared.bias, narrow, prepared.weight)
+    scores = _scores(narrow, prepared)
     ids = _argmin(scores).unsqueeze(1)
     best = scores.gather(1, ids)
     second = scores.scatter_(1, ids, torch.inf).amin(1, keepdim=True)

@@ -29,7 +29,7 @@ from speechssl.quantizers.kmeans_sample import FrameSample, FrameStatistics, num
 Frames: TypeAlias = NDArray[np.float32] | Tensor
 Features: TypeAlias = Callable[[], Iterable[tuple[str, Frames]]]  # (utterance id, frames [T, C]); called once per pass
 
-_BLOCK = 2048  # frames whose scores and float64 copies stay in cache
+_BLOCK = 4096  # frames assigned and added up together
 _BATCH = 16384  # frames gathered from short utterances before they are worked on
 
 
@@ -84,7 +84,7 @@ def fit(
     restarts: int = 1,
     iterations: int = 50,
     tolerance: float = 1e-4,
-    init_frames: int = 30_000,
+    init_frames: int | None = None,
     trials: int = 4,
     init: Tensor | None = None,
     device: str = "cpu",
@@ -94,13 +94,15 @@ def fit(
 
     features: frames [N, C], or a function that gives (utterance id, frames [T, C]) pairs anew for each pass (one pass
     in mode "sample"; one more per iteration in mode "full").
-    max_frames: size of the sample. init_frames: how many of it k-means++ looks at. trials: its draws per centroid.
+    max_frames: size of the sample. init_frames: how many of it k-means++ looks at (20 per unit, at least
+    10 000). trials: its draws per centroid.
     restarts: runs on the sample from other seeds; the lowest inertia wins. tolerance: stop when an iteration lowers
     inertia by a smaller share. init: centroids [V, C] to start from in place of k-means++. log: gets a line per
     iteration.
     Raises DataError for too few distinct frames or bad values, ConfigError for settings that make no sense.
     """
     began = time.monotonic()
+    init_frames = max(10_000, 20 * num_units) if init_frames is None else init_frames
     check_settings(num_units=num_units, max_frames=max_frames, restarts=restarts, iterations=iterations,
                    init_frames=init_frames, trials=trials)  # fmt: skip
     if mode not in ("sample", "full"):
