@@ -132,6 +132,14 @@ def test_normalisation_of_a_group_norm_model_is_doubted_in_a_note(tmp_path: Path
     assert any("trained without" in note for note in loaded.notes)
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_export_says_how_waveforms_are_normalised(normalize: bool, tmp_path: Path) -> None:
+    first = convert.load_encoder(oracles.save(oracles.make("hubert-large"), tmp_path / "in", normalize=normalize))
+    export_huggingface.write(tmp_path / "out", first)
+    assert hf.AutoFeatureExtractor.from_pretrained(tmp_path / "out").do_normalize is normalize
+    assert convert.load_encoder(tmp_path / "out").card.normalize is normalize
+
+
 def test_normalised_features_are_those_of_the_feature_extractor(tmp_path: Path) -> None:
     model = oracles.make("hubert-large")
     folder = oracles.save(model, tmp_path, normalize=True)
