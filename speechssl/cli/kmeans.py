@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="MODEL", help="folder of the unit model to write")
     parser.add_argument("--features", metavar="DIR", help="stored features instead of INPUT: of `speechssl features`, "
                         "feats.scp, .ark, .npy with .len")  # fmt: skip
-    parser.add_argument("--from-file", metavar="FILE", help="centroids instead of INPUT: any released k-means file")
+    parser.add_argument(
+        "--from-file", metavar="FILE", help="centroids instead of INPUT: a released k-means, file or name"
+    )
     parser.add_argument("--encoder", metavar="E", required=True, help="encoder: name, folder or file")
     parser.add_argument("--layer", type=int, metavar="L", help="layer k is what block k returns")
     fit = parser.add_argument_group("fit")
@@ -77,9 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit or wrap, write the folder, print the report."""
+    from speechssl.convert import kmeans_by_name
     from speechssl.extract.job import ModelSpec
 
     _check(args)
+    args.layer = kmeans_by_name.layer_of(args.from_file, args.layer)
     spec = ModelSpec(None, args.encoder, args.layer, None, args.offline)
     with _new_folder(Path(args.output), args.overwrite) as folder:
         pretrained, layer, _ = spec.load("features")
@@ -105,9 +109,10 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _wrap(args: argparse.Namespace, pretrained: "Pretrained", layer: int, folder: Path) -> dict[str, Any]:
+    from speechssl.convert import kmeans_by_name
     from speechssl.convert.kmeans_files import load_kmeans
 
-    path = Path(args.from_file)
+    path = kmeans_by_name.find(args.from_file, offline=args.offline)
     kmeans = load_kmeans(path)
     if args.num_units not in (None, kmeans.size):
         raise ConfigError(f"--num-units {args.num_units}: {path} holds {kmeans.size} centroids")

@@ -1,7 +1,8 @@
 """Speech to discrete units: one command from a folder, Kaldi data dir, wav.scp, manifest or files to a folder of units.
 
     speechssl units recordings/ -o units-out
-    speechssl units data/train -o exp/units --encoder hubert-base-ls960 --layer 9 --kmeans km500.bin --format text,jsonl
+    speechssl units data/train -o exp/units --encoder hubert-base-ls960 --kmeans hubert-base-ls960-L9-km500
+    speechssl units data/train -o exp/units --encoder hubert.pt --layer 9 --kmeans km500.bin --format text,jsonl
     speechssl units talk.wav -o -                        prints `id u u u`
 
 A run that was stopped or killed goes on where it was when the same command is given again. Every utterance that could
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="DIR", help="unit model: a folder, or a built-in one (default: default)")
     parser.add_argument("--encoder", metavar="E", help="encoder: name, folder or file; instead of --model, or for it")
     parser.add_argument("--layer", type=int, metavar="L", help="layer of --encoder")
-    parser.add_argument("--kmeans", metavar="FILE", help="k-means of --encoder's layer: .npy, joblib, faiss index ...")
+    parser.add_argument(
+        "--kmeans", metavar="FILE", help="its k-means: .npy, joblib, faiss index ..., or the name of a released one"
+    )
     parser.add_argument("--format", default="text", metavar="F,F",
                         help="text, jsonl, fairseq, npz, parquet, ark; several with commas (default text)")  # fmt: skip
     parser.add_argument("--dedup", action="store_true", help="merge runs of one unit; durations are written beside")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from speechssl import config
 from speechssl.convert import tables, weights
-from speechssl.encoders.pretrained import Pretrained
+from speechssl.encoders.pretrained import Pretrained, write_tensors
 from speechssl.errors import CheckpointError
 
 _FAMILIES = {"wav2vec2", "hubert", "data2vec_audio", "unispeech_sat"}  # all have wav2vec 2.0's encoder
@@ -29,8 +29,6 @@ def write(
 
     Raises CheckpointError where fairseq2 has no such architecture.
     """
-    from safetensors.torch import save_file
-
     family, ours = pretrained.card.family, config.to_dict(pretrained.encoder.config)
     _check_expressible(family, ours)
     table = tables.fairseq2(conv_norm=ours["conv_norm"], norm_first=ours["norm_first"])
@@ -40,7 +38,7 @@ def write(
         named |= {f"{_POSITION}.weight_g": length, f"{_POSITION}.weight_v": direction}
     named |= _training_parts(ours)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: t.detach().cpu().contiguous() for key, t in named.items()}, folder / "model.safetensors")
+    write_tensors(folder / "model.safetensors", named, format="pt")
     card = _card(name, place or folder, pretrained, ours)
     # A JSON object is a YAML document.
     (folder / "card.yaml").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

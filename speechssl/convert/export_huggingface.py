@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speechssl import config
 from speechssl.convert import huggingface, tables, weights
-from speechssl.encoders.pretrained import Pretrained
+from speechssl.encoders.pretrained import Pretrained, write_tensors
 from speechssl.errors import CheckpointError
 
 _CLASSES = {
@@ -30,8 +30,6 @@ _POSITION = "encoder.pos_conv_embed.conv"
 
 def write(folder: Path, pretrained: Pretrained) -> tuple[str, ...]:
     """Write the folder; returns notes for the user. Raises CheckpointError where the format cannot hold the model."""
-    from safetensors.torch import save_file
-
     family, ours = pretrained.card.family, config.to_dict(pretrained.encoder.config)
     if family not in _CLASSES:
         raise CheckpointError(f"Hugging Face has no model for {family} (it has {', '.join(_CLASSES)})")
@@ -50,9 +48,8 @@ def write(folder: Path, pretrained: Pretrained) -> tuple[str, ...]:
     named = tables.huggingface(family).to_theirs(tensors, where=f"Hugging Face {family}")
     if family == "unispeech_sat":  # this class has a mask vector even where masking is off
         named["masked_spec_embed"] = torch.zeros(ours["dim"])
-    named = {key: tensor.detach().cpu().contiguous() for key, tensor in _weight_normed(named, ours).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(folder / "model.safetensors", _weight_normed(named, ours), format="pt")
     _write_json(folder / "config.json", theirs)
     _write_json(folder / "preprocessor_config.json", _preprocessor(pretrained.card.normalize, ours))
     return tuple(notes)

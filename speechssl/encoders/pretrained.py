@@ -14,7 +14,7 @@ least `overlap_s` to either side of a kept frame, where one pass would see the w
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -130,19 +130,26 @@ class Pretrained:
 
 def save(folder: Path, pretrained: Pretrained) -> None:
     """Write the encoder as `config.json` + `model.safetensors` into `folder` (made if absent). Only fp32 ones."""
-    from safetensors.torch import save_file
-
     if pretrained.precision != "fp32":
         raise ConfigError(f"save the fp32 encoder, not its {pretrained.precision} copy: precision is chosen at use")
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in pretrained.encoder.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "speechssl"})
+    write_tensors(folder / "model.safetensors", pretrained.encoder.state_dict())
     card = {
         "format": "speechssl-encoder-1",
         **dataclasses.asdict(pretrained.card),
         "sha256": pretrained.sha256,
     }
     (folder / "config.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, format: str = "speechssl") -> None:
+    """A safetensors file with the permissions of any other new file (the library makes it the owner's alone)."""
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata={"format": format})
+    path.chmod(mode)
 
 
 def is_native(folder: Path) -> bool:

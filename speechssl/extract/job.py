@@ -112,7 +112,7 @@ class ModelSpec:
     """Where to load the model from, as given by the user; travels to other processes in place of the weights.
 
     Either a unit model (folder or built-in name), with `encoder` only where the folder cannot find its own; or an
-    encoder with a layer and, for units, a file of k-means centroids.
+    encoder with a layer and, for units, k-means centroids: a file, or the name of released ones (which know the layer).
     """
 
     unit_model: str | None = None
@@ -138,18 +138,20 @@ class ModelSpec:
             model = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
             return model.pretrained, model.layer, model.quantizer if kind == "units" else None
         assert pretrained is not None
+        from speechssl.convert import kmeans_by_name
+
         layers = pretrained.encoder.num_layers
-        if self.layer is None and layers:
+        chosen = kmeans_by_name.layer_of(self.kmeans, self.layer)
+        if chosen is None and layers:
             raise ConfigError(f"{self.encoder}: say which layer to use, 0..{layers} (--layer)")
-        layer = self.layer or 0
+        layer = chosen or 0
         if not 0 <= layer <= layers:
             raise ConfigError(f"layer {layer}: {self.encoder} has layers 0..{layers}")
         if kind == "features":
             return pretrained, layer, None
-        from speechssl.convert.kmeans_files import load_kmeans
-
         assert self.kmeans is not None
-        return pretrained, layer, UnitModel(pretrained, layer, load_kmeans(Path(self.kmeans))).quantizer
+        kmeans = kmeans_by_name.open_kmeans(self.kmeans, offline=self.offline)
+        return pretrained, layer, UnitModel(pretrained, layer, kmeans).quantizer
 
     def _check(self, kind: str) -> None:
         if self.unit_model is not None:
@@ -161,7 +163,7 @@ class ModelSpec:
             )
         elif kind == "units" and self.kmeans is None:
             raise ConfigError(
-                "units of a bare encoder need --kmeans FILE (centroids), or make a model: speechssl kmeans"
+                "units of a bare encoder need --kmeans (file or name), or make a model: speechssl kmeans"
             )
         elif kind == "features" and self.kmeans is not None:
             raise ConfigError("features need no --kmeans; units are made by `speechssl units`")

@@ -115,8 +115,6 @@ class UnitModel:
 
         Without `embed_encoder` the card names the encoder by id and sha256, and loading needs it at hand.
         """
-        from safetensors.torch import save_file
-
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         has_weights = bool(self.pretrained.encoder.state_dict())
@@ -124,8 +122,7 @@ class UnitModel:
         weights = weights if has_weights else "none"
         if weights == "embedded":
             pretrained_files.save(folder / "encoder", self.pretrained)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.quantizer.tensors().items()}
-        save_file(tensors, folder / "quantizer.safetensors", metadata={"format": "speechssl"})
+        pretrained_files.write_tensors(folder / "quantizer.safetensors", self.quantizer.tensors())
         text = json.dumps(dataclasses.asdict(self.describe(weights)), indent=2, ensure_ascii=False)
         (folder / "card.json").write_text(text + "\n", encoding="utf-8")
 
