@@ -19,7 +19,7 @@ if "$download" && [ -n "$corpus" ]; then mkdir -p "$corpus"; fi
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the LibriSpeech folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus encoder kmeans alignments
 cd "$(dirname "$0")"
-. ./path.sh
+. ../../utils/path.sh
 models=released subsets="$dev"
 if [ -z "$kmeans" ]; then
   models="$(for k in $num_units; do for s in $seeds; do echo "k${k}_s$s"; done; done)" subsets="$train $dev"

@@ -5,19 +5,20 @@
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
 #   --num-units "100 500"   codebook sizes;  --seeds "0 1 2"  one codebook each per size
 #   --conf conf/mfcc.toml   settings of the MFCCs
+#   --phone-shift 0         moves every label by so many seconds (see RESULTS.md)
 #   --workers 2             processes;  --limit 0  utterances per split (0: all)
 #   --data data --exp exp   folders for data dirs and results
 #   --tiny true             a miniature that ends within a minute
 #   --stage 0 --stop-stage 4
 set -euo pipefail
-corpus='' num_units="100 500" seeds="0 1 2" conf=conf/mfcc.toml workers=2 limit=0
+corpus='' num_units="100 500" seeds="0 1 2" conf=conf/mfcc.toml phone_shift=0 workers=2 limit=0
 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the Mboshi folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus conf
 cd "$(dirname "$0")"
-. ./path.sh
+. ../../utils/path.sh
 if "$tiny"; then
   num_units="8 16" seeds="0 1" limit=40 workers=0 data="$data/tiny" exp="$exp/tiny"
 else
@@ -30,7 +31,7 @@ if at_stage 0 "$corpus -> Kaldi data dirs"; then
     local/prepare_data.py "$corpus" "$data" --limit "$limit"
 fi
 if at_stage 1 "$data/train -> features -> unit models"; then
-  once "$exp/encoder" "$conf" local/make_encoder.py -- local/make_encoder.py "$conf" "$exp/encoder"
+  once "$exp/encoder" "$conf" conf/mfcc.toml -- ../../utils/make_encoder.py "$conf" "$exp/encoder"
   once "$exp/features" "$data" "$exp/encoder" -- speechssl features "$data/train" \
     --encoder "$exp/encoder" --layer 0 --workers "$workers" -o "$exp/features"
   for model in $models; do
@@ -48,7 +49,7 @@ fi
 if at_stage 3 "units, phones -> scores"; then
   for model in $models; do
     once "$exp/scores/$model.json" "$exp/$model/units" "$data" -- speechssl score units "$exp/$model/units" \
-      --phones "$data/dev/align/phones.tsv" --allow-missing -o "$exp/scores/$model.json"
+      --phones "$data/dev/align/phones.tsv" --phone-shift="$phone_shift" --allow-missing -o "$exp/scores/$model.json"
   done
 fi
 if at_stage 4 "scores -> table"; then
