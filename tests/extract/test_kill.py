@@ -140,7 +140,9 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("moment", [*MOMENTS, die_between_renames, tear_the_journal], ids=str)
+@pytest.mark.parametrize(
+    "moment", [*MOMENTS, die_between_renames, tear_the_journal], ids=lambda m: getattr(m, "__name__", str(m))
+)
 def test_a_death_at_any_step(root: Path, undisturbed: dict[str, bytes], tmp_path: Path, moment: object) -> None:
     out = tmp_path / "out"
     process = start(moment, root, out) if callable(moment) else start(die_at, *moment, root, out)  # type: ignore[misc]
