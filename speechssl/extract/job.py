@@ -162,9 +162,7 @@ class ModelSpec:
                 "say which model: --model, or --encoder with --layer" + " and --kmeans" * (kind == "units")
             )
         elif kind == "units" and self.kmeans is None:
-            raise ConfigError(
-                "units of a bare encoder need --kmeans (file or name), or make a model: speechssl kmeans"
-            )
+            raise ConfigError("units of a bare encoder need --kmeans (file or name), or make a model: speechssl kmeans")
         elif kind == "features" and self.kmeans is not None:
             raise ConfigError("features need no --kmeans; units are made by `speechssl units`")
 
