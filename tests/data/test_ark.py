@@ -109,14 +109,15 @@ def test_mutated_archives_raise_nothing_but_data_error(tmp_path: Path) -> None:
             continue
 
 
-@pytest.mark.parametrize("key", ["", "a b", "a\tb", "a\n", "a\u00a0b", "a\u2028b", "\0", "\ud800"])
+@pytest.mark.parametrize("key", ["", "a b", "a\tb", "a\n", "a\u00a0b", "a\u2028b", "\ufeff", "\0", "\ud800"])
 def test_ids_that_a_line_cannot_hold_are_refused(tmp_path: Path, key: str) -> None:
     with ArkWriter(tmp_path / "x.ark", tmp_path / "x.scp") as writer, pytest.raises(DataError, match="id "):
         writer.write(key, ARRAYS["vector"])
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1),
+@given(st.dictionaries(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"],
+                                             exclude_characters="\ufeff"), min_size=1),
                        st.lists(st.integers(-(2**31), 2**31 - 1)), min_size=1))  # fmt: skip
 def test_any_other_id_comes_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, rows: dict[str, list[int]]

@@ -20,7 +20,9 @@ if at_stage 0 "conf/mfcc.toml -> $exp/encoder"; then
   once "$exp/encoder" conf/mfcc.toml ../../utils/make_encoder.py -- ../../utils/make_encoder.py conf/mfcc.toml "$exp/encoder"
 fi
 if at_stage 1 "$corpora -> $exp/model"; then
-  once "$exp/model" "$exp/encoder" -- speechssl kmeans "$corpora/kerstin/verified" "$corpora/librispeech_subset" \
-    "$corpora/speech_to_intent/speech" --encoder "$exp/encoder" --layer 0 --num-units "$num_units" --seed "$seed" \
-    --restarts 3 --max-frames 500000 --workers "$workers" --name "MFCC k-means $num_units" --licence CC-BY-4.0 -o "$exp/model"
+  mkdir -p "$exp"
+  exp="$(cd "$exp" && pwd)"
+  once "$exp/model" "$exp/encoder" -- env -C "$corpora" speechssl kmeans kerstin/verified librispeech_subset \
+    speech_to_intent/speech --encoder "$exp/encoder" --layer 0 --num-units "$num_units" --seed "$seed" --restarts 3 \
+    --max-frames 500000 --workers "$workers" --name "MFCC k-means $num_units" --licence CC-BY-4.0 --output "$exp/model"
 fi
