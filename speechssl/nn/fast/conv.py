@@ -1,0 +1,183 @@
+"""The convolutions over the waveform as matrix products on rows of frames, a stretch of audio at a time.
+
+Frames lie in rows x [T, C]. Taps g s .. (g + 1) s - 1 of a kernel of stride s see, for all output frames at once, the
+matrix [T_out, s C] that begins g s rows into x: a view, so that nothing is copied (no im2col). Kernel 3 and stride 2
+are a product of [T / 2, 2 C] and one of [T / 2, C]. The first layers, whose frames are many, go tile by tile so that
+what one gives the next is still in the cache.
+
+The group norm over time is folded into the first convolution: its moments follow from those of the convolution's ten
+samples wide windows (`nn.windows.conv_moments`, in float64), before anything is convolved.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechssl.nn.conv import ConvLayer, ConvStack, Moments, TimeNorm
+from speechssl.nn.fast.linear import PackedLinear
+from speechssl.nn.lengths import frame_lengths
+from speechssl.nn.windows import conv_moments
+
+_TILE = 1600  # frames of the first convolution at once: 0.5 s
+_TILED = 3  # layers that go tile by tile
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """Layer norm over channels."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+
+
+def layer_norm(norm: nn.Module) -> _Norm | None:
+    """A copy of a layer norm's parameters as a function; None for anything else (`nn.Identity`, no norm)."""
+    if not isinstance(norm, nn.LayerNorm):
+        return None
+    return _Norm(norm.weight.detach().clone(), norm.bias.detach().clone(), norm.eps)
+
+
+class FastConvLayer:
+    """Convolution of frames in rows, layer norm where there is one, GELU."""
+
+    def __init__(self, layer: ConvLayer) -> None:
+        self.kernel, self.stride = layer.conv.kernel_size[0], layer.conv.stride[0]
+        self._norm = layer_norm(layer.norm) if layer.norm is not None else None
+        paired = (self.kernel, self.stride) == (3, 2)
+        self._conv = (_PairedConv if paired else _RowConv)(layer.conv)
+
+    def num_frames(self, num_rows: int) -> int:
+        """Frames that it makes of so many."""
+        return max(0, (num_rows - self.kernel) // self.stride + 1)
+
+    def __call__(self, x: Tensor, count: int) -> Tensor:
+        """At least `count` frames [.., C_out] of contiguous rows x [T, C_in], which may be overwritten.
+
+        Frames beyond `count` are finite where x is, and mean nothing.
+        """
+        if self._norm is None:
+            return self._conv(x, count, activate=True)
+        return F.gelu(self._norm(self._conv(x, count, activate=False)))
+
+
+class _RowConv:
+    """Any kernel and stride: one product for every `stride` taps."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        weight = conv.weight.detach()  # [C_out, C_in, kernel]
+        self._step = conv.stride[0] * weight.shape[1]  # numbers from one output frame's rows to the next one's
+        taps = weight.permute(0, 2, 1).split(conv.stride[0], dim=1)  # each [C_out, <= stride, C_in]
+        biases = [conv.bias, *[None] * (len(taps) - 1)]
+        self._products = [PackedLinear(t.flatten(1), bias) for t, bias in zip(taps, biases, strict=True)]
+
+    def __call__(self, x: Tensor, count: int, *, activate: bool) -> Tensor:
+        first, *rest = self._products
+        rows = self._rows(x, 0, count, first.in_features)
+        if not rest:
+            return first.gelu(rows) if activate else first(rows)
+        y = first(rows)
+        for i, product in enumerate(rest, 1):
+            y = product.plus(self._rows(x, i, count, product.in_features), y)
+        return F.gelu(y) if activate else y
+
+    def _rows(self, x: Tensor, chunk: int, count: int, width: int) -> Tensor:
+        return x.as_strided((count, width), (self._step, 1), x.storage_offset() + chunk * self._step)
+
+
+class _PairedConv:
+    """Kernel 3, stride 2 with five sixths of the products: two output frames at a time.
+
+    Of rows e0 o0 e1 o1 e2 the two outputs are W0 e0 + W1 o0 + W2 e1 and W0 e1 + W1 o1 + W2 e2. Their even rows are a
+    convolution by two taps, which Winograd's F(2, 2) does in three products of four (arXiv:1509.09308):
+    m = (W0 + W2) e1, then m + W0 (e0 - e1) + W1 o0 and m + W2 (e2 - e1) + W1 o1.
+    """
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        first, second, third = conv.weight.detach().double().unbind(2)
+        self._middle = PackedLinear(first + third, conv.bias)
+        self._left = PackedLinear(torch.cat([first, second], 1))
+        self._right = PackedLinear(torch.cat([third, second], 1))
+
+    def __call__(self, x: Tensor, count: int, *, activate: bool) -> Tensor:
+        pairs, channels = -(-count // 2), x.shape[1]
+        x = F.pad(x, (0, 0, 0, max(0, 4 * pairs + 1 - len(x))))
+        groups = x[: 4 * pairs].view(pairs, 4 * channels)
+        e0, e1 = groups[:, :channels], groups[:, 2 * channels : 3 * channels]
+        e2 = x[4:].as_strided(e1.shape, e1.stride())
+        common = self._middle(e1)
+        right = e2 - e1
+        e0 -= e1
+        e1.copy_(right)
+        left_rows, right_rows = groups.split(2 * channels, dim=1)
+        y = torch.stack([self._left.plus(left_rows, common), self._right.plus(right_rows, common)], 1).flatten(0, 1)
+        return F.gelu(y) if activate else y
+
+
+class FastConvStack:
+    """Waveform [S] to frames [T, C], as `ConvStack` does for a batch of one without padding."""
+
+    def __init__(self, stack: ConvStack) -> None:
+        first = stack.layers[0]
+        self.hop, self.receptive_field, self.dim = stack.hop, stack.receptive_field, stack.dim
+        self._kernel, self._stride = first.conv.kernel_size[0], first.conv.stride[0]
+        self.first = nn.Conv1d(1, first.conv.out_channels, self._kernel, stride=self._stride,
+                               bias=first.conv.bias is not None).requires_grad_(False)  # fmt: skip
+        self.first.load_state_dict(first.conv.state_dict())
+        self._time_norm = first.norm if isinstance(first.norm, TimeNorm) else None
+        self.needs_moments = self._time_norm is not None
+        self._norm = layer_norm(first.norm) if self._time_norm is None and first.norm is not None else None
+        layers = [FastConvLayer(layer) for layer in list(stack.layers)[1:]]
+        self._tiled, self._rest = layers[: _TILED - 1], layers[_TILED - 1 :]
+
+    def __call__(self, wav: Tensor, moments: Moments | None = None) -> Tensor:
+        """Frames [T, C]; T = 0 where S < receptive_field. `moments`: of the whole recording where wav is a piece."""
+        num_frames = int(frame_lengths(torch.tensor(len(wav)), kernel=self.receptive_field, stride=self.hop))
+        if num_frames == 0:
+            return wav.new_zeros(0, self.dim)
+        if self.needs_moments and moments is None:
+            moments = conv_moments([wav], self.first)
+        x, count = self._lower(wav, self._first(moments))
+        for layer in self._rest:
+            count = layer.num_frames(count)
+            x = layer(x, count)
+        return x[:num_frames]
+
+    def _first(self, moments: Moments | None) -> PackedLinear:
+        """The first convolution, with the group norm of `moments` folded in."""
+        weight, bias = self.first.weight[:, 0].double(), self.first.bias
+        norm = self._time_norm
+        if norm is None or moments is None:
+            return PackedLinear(weight, bias)
+        scale = norm.weight.detach().double() * (moments.var[0].double() + norm.eps).rsqrt()
+        centre = (0 if bias is None else bias.double()) - moments.mean[0].double()
+        return PackedLinear(weight * scale.unsqueeze(1), norm.bias.detach().double() + centre * scale)
+
+    def _lower(self, wav: Tensor, first: PackedLinear) -> tuple[Tensor, int]:
+        """Frames that the first and the tiled layers make of wav [S], and how many of them are real."""
+        windows = wav.unfold(0, self._kernel, self._stride)  # [T, kernel], a view
+        counts = [len(windows)]
+        for layer in self._tiled:
+            counts.append(layer.num_frames(counts[-1]))
+        step = max(1, _TILE // math.prod(layer.stride for layer in self._tiled))
+        tiles = [self._tile(windows, first, start, min(step, counts[-1] - start)) for start in range(0, counts[-1], step)]
+        return (torch.cat(tiles) if len(tiles) != 1 else tiles[0]), counts[-1]
+
+    def _tile(self, windows: Tensor, first: PackedLinear, start: int, count: int) -> Tensor:
+        """Frames start .. start + count - 1 of the last tiled layer."""
+        counts = [count]
+        for layer in reversed(self._tiled):
+            start *= layer.stride
+            counts.append((counts[-1] - 1) * layer.stride + layer.kernel)
+        # Two rows more than there may be: the next layer makes its frames two by two.
+        x = F.pad(windows[start : start + counts.pop()], (0, 0, 0, 2))
+        x = first.gelu(x) if self._norm is None else F.gelu(self._norm(first(x)))
+        for layer in self._tiled:
+            x = layer(x, counts.pop())
+        return x[:count]

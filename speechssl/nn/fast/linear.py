@@ -1,0 +1,63 @@
+"""Linear maps through oneDNN with weights packed once, instead of through the BLAS that torch was built with.
+
+oneDNN comes inside torch's wheels and picks its kernels by what the CPU offers; MKL, which `F.linear` calls, keeps to
+AVX2 on CPUs that are not Intel's. The operators used here are those that torch's own compiler emits for a linear layer
+with constant weights. They are reached by name and not documented, so `available` tries them and compares what they
+give; without them nothing in this folder is used.
+"""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")
+
+
+class PackedLinear:
+    """x W' + b of rows x [N, in], which may be a strided view; float32, CPU, no gradient. Not a module on purpose.
+
+    Packed weights are opaque and would only get in the way of `state_dict` and `to`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        """weight [out, in], bias [out]: copied."""
+        weight = weight.detach().float().contiguous()
+        self.out_features, self.in_features = weight.shape
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight)
+        self._bias = None if bias is None else bias.detach().float().clone()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[N, out]."""
+        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """GELU of the result [N, out], the exact one, in the same pass."""
+        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "gelu", [], "none")
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """The result plus other [N, out], in the same pass."""
+        return torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight, self._bias, "add")
+
+
+@cache
+def available() -> bool:
+    """Whether this torch, on this machine, has the operators and they do what is expected of them."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    if not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x, other = torch.randn(6, 64, generator=generator), torch.randn(3, 48, generator=generator)
+    weight, bias = torch.randn(48, 32, generator=generator) / 8, torch.randn(48, generator=generator)
+    rows = x.view(3, 128)[:, 32:64]  # a strided view, as the convolutions use
+    expected = F.linear(rows, weight, bias)
+    try:
+        with torch.no_grad():
+            linear = PackedLinear(weight, bias)
+            found = (linear(rows), linear.gelu(rows), linear.plus(rows, other))
+    except (RuntimeError, TypeError, NotImplementedError):  # another signature, or no kernel for this CPU
+        return False
+    wanted = (expected, F.gelu(expected), expected + other)
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, wanted, strict=True))
