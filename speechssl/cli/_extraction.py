@@ -26,6 +26,9 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """How to compute; what changes the bytes of the result first."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
+    parser.add_argument("--kernel", choices=("auto", "plain", "fast"), default="auto",
+                        help="arithmetic of fp32 on a CPU; fast is equal up to rounding (default auto: fast, if this "
+                        "machine has it; say plain where machines that have not take part)")  # fmt: skip
     parser.add_argument("--window", type=float, default=60.0, metavar="S",
                         help="longer recordings are encoded in overlapping windows (default 60)")  # fmt: skip
     parser.add_argument("--overlap", type=float, default=5.0, metavar="S",

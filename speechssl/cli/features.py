@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         ModelSpec(args.model, args.encoder, args.layer, None, args.offline),
         format=args.format,
         precision=args.precision,
+        kernel=None if args.kernel == "auto" else args.kernel,
         device=args.device,
         long_audio=_extraction.long_audio(args),
         shard_size=args.shard_size,

@@ -13,19 +13,23 @@ least `overlap_s` to either side of a kept frame, where one pass would see the w
 
 import dataclasses
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from speechssl import config, encoders
 from speechssl.errors import CheckpointError, ConfigError
+from speechssl.nn import fast
 from speechssl.nn.precision import LowPrecision, Precision
 from speechssl.nn.windows import Grid, WholeRecording, wave_moments
+
+Kernel = Literal["plain", "fast"]
 
 WINDOW_S = 60.0  # of a recording at once; a shorter one is done whole
 OVERLAP_S = 5.0  # at either end of a window, computed and left out
@@ -52,6 +56,7 @@ class Pretrained:
     card: EncoderCard
     precision: Precision = "fp32"  # of the arithmetic; part of what decides the features, beside `sha256`
     stored_sha256: str = field(default="", repr=False)  # where the weights at hand are not those it is of
+    kernel: Kernel = "plain"  # "fast": `speechssl.nn.fast`, equal up to rounding; part of what decides the last bits
 
     @property
     def sha256(self) -> str:
@@ -67,9 +72,26 @@ class Pretrained:
             raise ConfigError(f"unknown precision {precision!r} (known: {', '.join(get_args(Precision))})")
         if precision == self.precision:
             return self
+        if self.kernel != "plain":
+            raise ConfigError(f"the fast form has no weights for {precision}: start from the plain encoder")
         if self.precision != "fp32":
             raise ConfigError(f"an encoder in {self.precision} has lost the weights for {precision}: start from fp32")
         return Pretrained(LowPrecision(self.encoder, precision).eval(), self.card, precision, self.sha256)
+
+    def with_kernel(self, kernel: Kernel) -> "Pretrained":
+        """The same encoder rebuilt for inference in fp32 on a CPU ("fast"): features equal up to rounding, sooner.
+
+        The copy has the identity of the original and holds weights in a form that cannot be saved, trained or moved;
+        the original may go. "plain" is itself. ConfigError where there is no fast form here, see `fast.supports`.
+        """
+        if kernel == self.kernel:
+            return self
+        if kernel == "plain":
+            raise ConfigError("the fast form cannot be turned back: keep the plain encoder")
+        if self.precision != "fp32":
+            raise ConfigError(f"the fast form computes in fp32, not in {self.precision}")
+        return dataclasses.replace(self, encoder=fast.accelerate(self.encoder).eval(), stored_sha256=self.sha256,
+                                   kernel=kernel)  # fmt: skip
 
     def normalize(self, wav: Tensor) -> Tensor:
         """wav [..., S] as the encoder wants it: one utterance per row, without padding."""
@@ -130,6 +152,8 @@ class Pretrained:
 
 def save(folder: Path, pretrained: Pretrained) -> None:
     """Write the encoder as `config.json` + `model.safetensors` into `folder` (made if absent). Only fp32 ones."""
+    if pretrained.kernel != "plain":
+        raise ConfigError("save the plain encoder, not its fast form: the kernel is chosen at use")
     if pretrained.precision != "fp32":
         raise ConfigError(f"save the fp32 encoder, not its {pretrained.precision} copy: precision is chosen at use")
     folder.mkdir(parents=True, exist_ok=True)
@@ -179,6 +203,14 @@ def load(folder: Path) -> Pretrained:
     if pretrained.sha256 != stated:
         raise CheckpointError(f"{folder}: weights do not match the sha256 in config.json; the files were changed")
     return pretrained
+
+
+def best_kernel(family: str, *, precision: Precision, device: str) -> Kernel:
+    """The faster one of those that there are for encoders of a family on this machine."""
+    if precision != "fp32" or device != "cpu" or family not in encoders.families():
+        return "plain"
+    model = importlib.import_module(f"{encoders.__name__}.{family}").Model
+    return "fast" if fast.supports_kind(model) else "plain"
 
 
 def weights_sha256(model: torch.nn.Module, card: EncoderCard) -> str:

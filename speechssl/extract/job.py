@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from speechssl.quantizers import Quantizer
 
 Precision = Literal["fp32", "bf16", "int8"]
+Kernel = Literal["plain", "fast"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Job:
     device: Literal["cpu", "cuda"] = "cpu"
     long_audio: LongAudio = LongAudio()
     version: str = __version__
+    kernel: Kernel = "plain"  # equal up to rounding, so one of them for all shards; see `Pretrained.with_kernel`
 
     def stem(self, shard: int) -> str:
         """File name of a shard, without its endings."""
@@ -165,6 +167,15 @@ class ModelSpec:
             raise ConfigError("units of a bare encoder need --kmeans (file or name), or make a model: speechssl kmeans")
         elif kind == "features" and self.kmeans is not None:
             raise ConfigError("features need no --kmeans; units are made by `speechssl units`")
+
+
+def choose_kernel(model: ModelIdentity, precision: Precision, device: str) -> Kernel:
+    """The faster way to compute a job's features that this machine has."""
+    if precision != "fp32" or device != "cpu" or model.encoder.family == "mfcc":
+        return "plain"  # known without torch, which takes seconds to import
+    from speechssl.encoders.pretrained import best_kernel
+
+    return best_kernel(model.encoder.family, precision=precision, device=device)
 
 
 def check_loaded(identity: ModelIdentity, loaded: "tuple[Pretrained, int, Quantizer | None]") -> None:

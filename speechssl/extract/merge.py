@@ -81,6 +81,7 @@ def describe(
         "model": dataclasses.asdict(job.model),
         "rate_hz": job.model.rate_hz,
         "precision": job.precision,
+        "kernel": job.kernel,
         "device": job.device,
         "long_audio": dataclasses.asdict(job.long_audio),
         "input": {"source": corpus.source, "kind": corpus.kind, **dataclasses.asdict(job.manifest)},

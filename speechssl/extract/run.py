@@ -23,7 +23,7 @@ from speechssl.errors import ConfigError, DataError
 from speechssl.extract import atomic, journal, lock, plan
 from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
-from speechssl.extract.job import Job, LongAudio, ModelSpec, Precision
+from speechssl.extract.job import Job, Kernel, LongAudio, ModelSpec, Precision
 from speechssl.extract.journal import ShardResult
 from speechssl.extract.merge import SUMS, Output, merge
 from speechssl.extract.progress import Progress
@@ -56,9 +56,13 @@ def run_units(
     device: Literal["cpu", "cuda"] = "cpu",
     long_audio: LongAudio | None = None,
     shard_size: int | None = None,
+    kernel: Kernel | None = None,
     options: Options | None = None,
 ) -> Report:
-    """Units of every utterance in `folder`. Raises DataError, ConfigError, CheckpointError, OSError (full disk)."""
+    """Units of every utterance in `folder`. Raises DataError, ConfigError, CheckpointError, OSError (full disk).
+
+    kernel: None takes the faster one that there is here; say "plain" where some machines of a cluster have no other.
+    """
     formats = [unit_format(output.format) for output in outputs]
     if not outputs or len({output.format for output in outputs}) != len(outputs):
         raise ConfigError("name each output format once")
@@ -66,7 +70,7 @@ def run_units(
     manifest = plan.check_manifest(corpus.utterances, [chosen.refuse for chosen in formats])
     size = shard_size or plan.shard_size(manifest.utterances)
     job = Job("units", "units", identity, manifest, size, -(-manifest.utterances // size), precision, device,
-              long_audio or LongAudio())  # fmt: skip
+              long_audio or LongAudio(), kernel=kernel or jobs.choose_kernel(identity, precision, device))  # fmt: skip
     return _Run(corpus, Path(folder), job, spec, tuple(outputs), options or Options()).run()
 
 
@@ -80,6 +84,7 @@ def run_features(
     device: Literal["cpu", "cuda"] = "cpu",
     long_audio: LongAudio | None = None,
     shard_size: int | None = None,
+    kernel: Kernel | None = None,
     options: Options | None = None,
 ) -> Report:
     """Features of every utterance in `folder`/shards. Raises as `run_units`."""
@@ -89,7 +94,7 @@ def run_features(
     manifest = plan.check_manifest(corpus.utterances, [store(format).refuse])
     size = shard_size or plan.shard_size(manifest.utterances)
     job = Job("features", format, identity, manifest, size, -(-manifest.utterances // size), precision, device,
-              long_audio or LongAudio())  # fmt: skip
+              long_audio or LongAudio(), kernel=kernel or jobs.choose_kernel(identity, precision, device))  # fmt: skip
     return _Run(corpus, Path(folder), job, spec, (), options or Options()).run()
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from speechssl.data.corpus import Corpus
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
-from speechssl.extract.job import Job, LongAudio, Manifest, ModelSpec, Precision
+from speechssl.extract.job import Job, LongAudio, Manifest, ModelSpec, Precision, choose_kernel
 from speechssl.extract.worker import Settings, load
 
 if TYPE_CHECKING:
@@ -121,8 +121,9 @@ class FeatureStream:
         if self._settings is None:
             identity = self.spec.identify("features")
             count = len(self.corpus.utterances)
+            kernel = choose_kernel(identity, self.precision, self.device)
             job: Any = Job("features", "npy", identity, Manifest("", count), 1, count, self.precision,
-                           "cuda" if self.device == "cuda" else "cpu", self.long_audio)  # fmt: skip
+                           "cuda" if self.device == "cuda" else "cpu", self.long_audio, kernel=kernel)  # fmt: skip
             self._settings = Settings(job, self.spec, scratch, "stream", self.threads, self.allow_pipes)
         return self._settings
 

@@ -47,7 +47,7 @@ def load(settings: Settings) -> "Encoder":
     loaded = settings.spec.load(job.kind)
     check_loaded(job.model, loaded)
     pretrained, layer, quantizer = loaded
-    pretrained = pretrained.with_precision(job.precision)
+    pretrained = pretrained.with_precision(job.precision).with_kernel(job.kernel)
     if job.device == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError("device cuda: torch finds no GPU here (nvidia-smi, or a CPU-only torch?)")

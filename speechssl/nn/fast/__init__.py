@@ -1,5 +1,5 @@
-"""Encoders rebuilt for inference on a CPU. `supports(encoder)`, `accelerate(encoder)`: see `encoder`."""
+"""Encoders rebuilt for inference on a CPU: the same features up to rounding, sooner. See `encoder`."""
 
-from speechssl.nn.fast.encoder import FastEncoder, accelerate, supports
+from speechssl.nn.fast.encoder import FastEncoder, accelerate, supports, supports_kind
 
-__all__ = ["FastEncoder", "accelerate", "supports"]
+__all__ = ["FastEncoder", "accelerate", "supports", "supports_kind"]

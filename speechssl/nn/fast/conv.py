@@ -9,6 +9,7 @@ The group norm over time is folded into the first convolution: its moments follo
 samples wide windows (`nn.windows.conv_moments`, in float64), before anything is convolved.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from speechssl.nn.fast.linear import PackedLinear
 from speechssl.nn.lengths import frame_lengths
 from speechssl.nn.windows import conv_moments
 
-_TILE = 1600  # frames of the first convolution at once: 0.5 s
+_TILE = 3200  # frames of the first convolution at once: 1 s
 _TILED = 3  # layers that go tile by tile
 
 
@@ -130,7 +131,7 @@ class FastConvStack:
         self.first = nn.Conv1d(1, first.conv.out_channels, self._kernel, stride=self._stride,
                                bias=first.conv.bias is not None).requires_grad_(False)  # fmt: skip
         self.first.load_state_dict(first.conv.state_dict())
-        self._time_norm = first.norm if isinstance(first.norm, TimeNorm) else None
+        self._time_norm = copy.deepcopy(first.norm) if isinstance(first.norm, TimeNorm) else None
         self.needs_moments = self._time_norm is not None
         self._norm = layer_norm(first.norm) if self._time_norm is None and first.norm is not None else None
         layers = [FastConvLayer(layer) for layer in list(stack.layers)[1:]]
@@ -166,7 +167,9 @@ class FastConvStack:
         for layer in self._tiled:
             counts.append(layer.num_frames(counts[-1]))
         step = max(1, _TILE // math.prod(layer.stride for layer in self._tiled))
-        tiles = [self._tile(windows, first, start, min(step, counts[-1] - start)) for start in range(0, counts[-1], step)]
+        tiles = [
+            self._tile(windows, first, start, min(step, counts[-1] - start)) for start in range(0, counts[-1], step)
+        ]
         return (torch.cat(tiles) if len(tiles) != 1 else tiles[0]), counts[-1]
 
     def _tile(self, windows: Tensor, first: PackedLinear, start: int, count: int) -> Tensor:

@@ -26,13 +26,22 @@ from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.nn.windows import conv_moments
 
 
-def supports(encoder: nn.Module) -> bool:
-    """Whether there is a fast form of this encoder here: its kind, on a CPU, in float32, and torch's operators."""
-    if not isinstance(encoder, SpeechEncoder):
+_METHODS = ("frontend", "context", "layers", "forward")
+
+
+def supports_kind(model: type) -> bool:
+    """Whether there is a fast form of encoders of this class, and torch here has the operators for it."""
+    if not issubclass(model, SpeechEncoder):
         return False
+    own = all(getattr(model, name) is getattr(SpeechEncoder, name) for name in _METHODS)  # SEW's squeeze frames
+    return own and available()
+
+
+def supports(encoder: nn.Module) -> bool:
+    """Whether there is a fast form of this encoder as it is: of a kind that has one, on the CPU, in float32."""
     if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in encoder.parameters()):
         return False
-    return available()
+    return supports_kind(type(encoder))
 
 
 def accelerate(encoder: nn.Module) -> "FastEncoder":
@@ -74,7 +83,9 @@ class FastEncoder(nn.Module):
             raise ConfigError(f"layer {upto} does not exist: this encoder has layers 0..{self.num_layers}")
         lengths = self._lengths(wav, lengths)
         rows = [self._states(row[:n], upto, moments) for row, n in zip(wav, lengths.tolist(), strict=True)]
-        return [pad_sequence(states, batch_first=True) for states in zip(*rows, strict=True)], self.frame_lengths(lengths)
+        return [pad_sequence(states, batch_first=True) for states in zip(*rows, strict=True)], self.frame_lengths(
+            lengths
+        )
 
     @torch.no_grad()
     def forward(
