@@ -40,13 +40,18 @@ class FastAttention:
 
     def __call__(self, x: Tensor, residual: Tensor, positions: Tensor | None) -> Tensor:
         """residual + attention(x), all [T, C]; `positions` as `Transformer.positions` gave them."""
-        query, key, value = self._inputs(x).unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
+        query, key, value = self._split(x)
         if self._gate is None:
             y = F.scaled_dot_product_attention(query, key, value)
         else:
             assert positions is not None
             y = self._gated(x, query, key, value, positions)
         return self._out.plus(y[0].transpose(0, 1).flatten(1), residual)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, each [1, H, T, C / H]; views of one product."""
+        query, key, value = self._inputs(x).unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
+        return query, key, value
 
     def _gated(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
         """Attention [1, H, T, C / H] with the biases of `table` [H, 2 T - 1] times each query's gate."""

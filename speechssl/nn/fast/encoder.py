@@ -25,7 +25,6 @@ from speechssl.nn.lengths import check_lengths, frame_lengths
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.nn.windows import conv_moments
 
-
 _METHODS = ("frontend", "context", "layers", "forward")
 
 
@@ -109,8 +108,10 @@ class FastEncoder(nn.Module):
         x = self._conv(wav.contiguous(), moments)
         if not len(x):
             return [wav.new_zeros(0, self.dim)] * ((self.num_layers if upto is None else upto) + 1)
-        if self._norm is not None:
-            x = self._norm(x)
-        if self._linear is not None:
-            x = self._linear(x)
+        x = self._project(x)
         return list(self._transformer.states(x + self._position(x), upto))
+
+    def _project(self, x: Tensor) -> Tensor:
+        """As `FeatureProjection`."""
+        x = x if self._norm is None else self._norm(x)
+        return x if self._linear is None else self._linear(x)
