@@ -30,6 +30,7 @@ from speechssl.nn.precision import LowPrecision, Precision
 from speechssl.nn.windows import Grid, WholeRecording, wave_moments
 
 Kernel = Literal["plain", "fast"]
+_FAST: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 WINDOW_S = 60.0  # of a recording at once; a shorter one is done whole
 OVERLAP_S = 5.0  # at either end of a window, computed and left out
@@ -79,7 +80,7 @@ class Pretrained:
         return Pretrained(LowPrecision(self.encoder, precision).eval(), self.card, precision, self.sha256)
 
     def with_kernel(self, kernel: Kernel) -> "Pretrained":
-        """The same encoder rebuilt for inference in fp32 on a CPU ("fast"): features equal up to rounding, sooner.
+        """The same encoder rebuilt for inference on a CPU ("fast"): in fp32 features equal up to rounding, sooner.
 
         The copy has the identity of the original and holds weights in a form that cannot be saved, trained or moved;
         the original may go. "plain" is itself. ConfigError where there is no fast form here, see `fast.supports`.
@@ -88,10 +89,11 @@ class Pretrained:
             return self
         if kernel == "plain":
             raise ConfigError("the fast form cannot be turned back: keep the plain encoder")
-        if self.precision != "fp32":
-            raise ConfigError(f"the fast form computes in fp32, not in {self.precision}")
-        return dataclasses.replace(self, encoder=fast.accelerate(self.encoder).eval(), stored_sha256=self.sha256,
-                                   kernel=kernel)  # fmt: skip
+        if self.precision not in _FAST:
+            raise ConfigError(f"the fast form computes in {' or '.join(_FAST)}, not in {self.precision}")
+        plain = self.encoder.encoder if isinstance(self.encoder, LowPrecision) else self.encoder
+        encoder = fast.accelerate(plain, _FAST[self.precision]).eval()
+        return dataclasses.replace(self, encoder=encoder, stored_sha256=self.sha256, kernel=kernel)
 
     def normalize(self, wav: Tensor) -> Tensor:
         """wav [..., S] as the encoder wants it: one utterance per row, without padding."""
@@ -207,10 +209,10 @@ def load(folder: Path) -> Pretrained:
 
 def best_kernel(family: str, *, precision: Precision, device: str) -> Kernel:
     """The faster one of those that there are for encoders of a family on this machine."""
-    if precision != "fp32" or device != "cpu" or family not in encoders.families():
+    if precision not in _FAST or device != "cpu" or family not in encoders.families():
         return "plain"
     model = importlib.import_module(f"{encoders.__name__}.{family}").Model
-    return "fast" if fast.supports_kind(model) else "plain"
+    return "fast" if fast.supports_kind(model, _FAST[precision]) else "plain"
 
 
 def weights_sha256(model: torch.nn.Module, card: EncoderCard) -> str:

@@ -171,7 +171,7 @@ class ModelSpec:
 
 def choose_kernel(model: ModelIdentity, precision: Precision, device: str) -> Kernel:
     """The faster way to compute a job's features that this machine has."""
-    if precision != "fp32" or device != "cpu" or model.encoder.family == "mfcc":
+    if device != "cpu" or model.encoder.family == "mfcc":
         return "plain"  # known without torch, which takes seconds to import
     from speechssl.encoders.pretrained import best_kernel
 

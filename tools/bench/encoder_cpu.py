@@ -29,7 +29,7 @@ import transformers
 from torch import Tensor
 
 from speechssl import encoders
-from speechssl.encoders.pretrained import EncoderCard, Pretrained
+from speechssl.encoders.pretrained import EncoderCard, Pretrained, best_kernel
 from speechssl.nn.fast.encoder import FastEncoder
 from speechssl.nn.fast.linear import PackedLinear
 
@@ -183,6 +183,9 @@ def main() -> None:
     for precision in ("bf16", "int8") if args.low else ():
         low = plain.with_precision(precision)
         contestants[precision] = lambda wav, low=low: low.features(wav, args.layer)
+        if best_kernel(args.family, precision=precision, device="cpu") == "fast":
+            fast = low.with_kernel("fast")
+            contestants[f"fast {precision}"] = lambda wav, fast=fast: fast.features(wav, args.layer)
 
     core = fma_limit()
     limit = core * args.threads if core else None

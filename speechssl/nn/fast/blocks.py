@@ -23,19 +23,19 @@ _QUERIES = 256  # of gated attention at once: biases of all pairs of frames woul
 class FastAttention:
     """`Attention` or `GatedRelativeAttention`, and the residual."""
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: nn.Module, dtype: torch.dtype) -> None:
         """TypeError for another kind of attention."""
         if type(attention) not in (Attention, GatedRelativeAttention):
             raise TypeError(f"no fast form of {type(attention).__name__}")
         assert isinstance(attention, Attention)
         parts = (attention.query, attention.key, attention.value)
         self._heads = attention.num_heads
-        self._inputs = PackedLinear(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]))
-        self._out = PackedLinear(attention.out.weight, attention.out.bias)
+        self._inputs = PackedLinear(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts]), dtype)
+        self._out = PackedLinear(attention.out.weight, attention.out.bias, dtype)
         self._gate: tuple[Tensor, Tensor, Tensor] | None = None
         if isinstance(attention, GatedRelativeAttention):
             # The gate sums its 8 outputs by fours: the sum of weights does it in the product.
-            weight, bias = (p.detach().unflatten(0, (2, 4)).sum(1) for p in attention.gate.parameters())
+            weight, bias = (p.detach().float().unflatten(0, (2, 4)).sum(1) for p in attention.gate.parameters())
             self._gate = weight.clone(), bias.clone(), attention.gate_scale.detach().view(-1, 1).clone()
 
     def __call__(self, x: Tensor, residual: Tensor, positions: Tensor | None) -> Tensor:
@@ -49,8 +49,8 @@ class FastAttention:
         return self._out.plus(y[0].transpose(0, 1).flatten(1), residual)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, each [1, H, T, C / H]; views of one product."""
-        query, key, value = self._inputs(x).unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
+        """Query, key and value, each [1, H, T, C / H] float32; views of one product."""
+        query, key, value = self._inputs(x).float().unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
         return query, key, value
 
     def _gated(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
@@ -73,13 +73,13 @@ class FastAttention:
 class FastBlock:
     """`Block`, of either order of norms."""
 
-    def __init__(self, block: Block) -> None:
+    def __init__(self, block: Block, dtype: torch.dtype) -> None:
         if not isinstance(block.ffn, FeedForward):
             raise TypeError(f"no fast form of {type(block.ffn).__name__}")
         self._norm_first = block.norm_first
-        self._attention = FastAttention(block.attention)
-        self._up = PackedLinear(block.ffn.up.weight, block.ffn.up.bias)
-        self._down = PackedLinear(block.ffn.down.weight, block.ffn.down.bias)
+        self._attention = FastAttention(block.attention, dtype)
+        self._up = PackedLinear(block.ffn.up.weight, block.ffn.up.bias, dtype)
+        self._down = PackedLinear(block.ffn.down.weight, block.ffn.down.bias, dtype)
         self._attention_norm, self._ffn_norm = layer_norm(block.attention_norm), layer_norm(block.ffn_norm)
 
     def __call__(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -107,13 +107,13 @@ class _RelativeBias:
 class FastTransformer:
     """`Transformer`: its outer norm and its blocks."""
 
-    def __init__(self, transformer: Transformer) -> None:
+    def __init__(self, transformer: Transformer, dtype: torch.dtype) -> None:
         """TypeError for a kind it does not know."""
         if type(transformer) not in (Transformer, RelativeTransformer):
             raise TypeError(f"no fast form of {type(transformer).__name__}")
         self._norm_first = transformer.norm_first
         self._norm = layer_norm(transformer.norm)
-        self._blocks = [FastBlock(block) for block in transformer.layers]
+        self._blocks = [FastBlock(block, dtype) for block in transformer.layers]
         self._relative = _RelativeBias(transformer) if isinstance(transformer, RelativeTransformer) else None
 
     def states(self, x: Tensor, upto: int | None = None) -> Iterator[Tensor]:

@@ -48,11 +48,11 @@ def layer_norm(norm: nn.Module) -> _Norm | None:
 class FastConvLayer:
     """Convolution of frames in rows, layer norm where there is one, GELU."""
 
-    def __init__(self, layer: ConvLayer) -> None:
+    def __init__(self, layer: ConvLayer, dtype: torch.dtype) -> None:
         self.kernel, self.stride = layer.conv.kernel_size[0], layer.conv.stride[0]
         self._norm = layer_norm(layer.norm) if layer.norm is not None else None
-        paired = (self.kernel, self.stride) == (3, 2)
-        self._conv = (_PairedConv if paired else _RowConv)(layer.conv)
+        paired = (self.kernel, self.stride) == (3, 2) and dtype == torch.float32  # differences cost digits
+        self._conv = _PairedConv(layer.conv) if paired else _RowConv(layer.conv, dtype)
 
     def num_frames(self, num_rows: int) -> int:
         """Frames that it makes of so many."""
@@ -65,21 +65,22 @@ class FastConvLayer:
         """
         if self._norm is None:
             return self._conv(x, count, activate=True)
-        return F.gelu(self._norm(self._conv(x, count, activate=False)))
+        return F.gelu(self._norm(self._conv(x, count, activate=False).float()))
 
 
 class _RowConv:
     """Any kernel and stride: one product for every `stride` taps."""
 
-    def __init__(self, conv: nn.Conv1d) -> None:
+    def __init__(self, conv: nn.Conv1d, dtype: torch.dtype) -> None:
         weight = conv.weight.detach()  # [C_out, C_in, kernel]
         self._step = conv.stride[0] * weight.shape[1]  # numbers from one output frame's rows to the next one's
         taps = weight.permute(0, 2, 1).split(conv.stride[0], dim=1)  # each [C_out, <= stride, C_in]
         biases = [conv.bias, *[None] * (len(taps) - 1)]
-        self._products = [PackedLinear(t.flatten(1), bias) for t, bias in zip(taps, biases, strict=True)]
+        self._products = [PackedLinear(t.flatten(1), bias, dtype) for t, bias in zip(taps, biases, strict=True)]
 
     def __call__(self, x: Tensor, count: int, *, activate: bool) -> Tensor:
         first, *rest = self._products
+        x = x.to(first.dtype)
         rows = self._rows(x, 0, count, first.in_features)
         if not rest:
             return first.gelu(rows) if activate else first(rows)
@@ -124,7 +125,7 @@ class _PairedConv:
 class FastConvStack:
     """Waveform [S] to frames [T, C], as `ConvStack` does for a batch of one without padding."""
 
-    def __init__(self, stack: ConvStack) -> None:
+    def __init__(self, stack: ConvStack, dtype: torch.dtype) -> None:
         first = stack.layers[0]
         self.hop, self.receptive_field, self.dim = stack.hop, stack.receptive_field, stack.dim
         self._kernel, self._stride = first.conv.kernel_size[0], first.conv.stride[0]
@@ -134,7 +135,7 @@ class FastConvStack:
         self._time_norm = copy.deepcopy(first.norm) if isinstance(first.norm, TimeNorm) else None
         self.needs_moments = self._time_norm is not None
         self._norm = layer_norm(first.norm) if self._time_norm is None and first.norm is not None else None
-        layers = [FastConvLayer(layer) for layer in list(stack.layers)[1:]]
+        layers = [FastConvLayer(layer, dtype) for layer in list(stack.layers)[1:]]
         self._tiled, self._rest = layers[: _TILED - 1], layers[_TILED - 1 :]
 
     def __call__(self, wav: Tensor, moments: Moments | None = None) -> Tensor:
@@ -148,7 +149,7 @@ class FastConvStack:
         for layer in self._rest:
             count = layer.num_frames(count)
             x = layer(x, count)
-        return x[:num_frames]
+        return x[:num_frames].float()
 
     def _first(self, moments: Moments | None) -> PackedLinear:
         """The first convolution, with the group norm of `moments` folded in."""

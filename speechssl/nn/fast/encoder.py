@@ -1,10 +1,13 @@
-"""A trained encoder rebuilt for inference in float32 on a CPU: the same features up to rounding, sooner.
+"""A trained encoder rebuilt for inference on a CPU: in float32 the same features up to rounding, sooner.
 
 `speechssl.nn.speech_encoder.SpeechEncoder` says what is computed and stays the reference; the tests compare. What is
 different here: products go through oneDNN with packed weights (`linear`), the convolutions are products too and go by
 tiles (`conv`), the positional convolution goes through the frequency domain (`position`), and an utterance is always
 computed alone, without padding: a batch is a loop, in which nobody waits for the longest.
 `tools/bench/encoder_cpu.py` measures what this gains.
+
+In bfloat16 the weights and inputs of products are rounded; the first convolution, attention, norms and the residual
+stream stay float32.
 
 The copy holds packed weights only, as many bytes as the encoder's own, and a spectrum of the positional convolution.
 """
@@ -28,42 +31,45 @@ from speechssl.nn.windows import conv_moments
 _METHODS = ("frontend", "context", "layers", "forward")
 
 
-def supports_kind(model: type) -> bool:
-    """Whether there is a fast form of encoders of this class, and torch here has the operators for it."""
+def supports_kind(model: type, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether there is a fast form of encoders of this class, and torch here has the operators for it in a dtype."""
     if not issubclass(model, SpeechEncoder):
         return False
     own = all(getattr(model, name) is getattr(SpeechEncoder, name) for name in _METHODS)  # SEW's squeeze frames
-    return own and available()
+    return own and available(dtype)
 
 
-def supports(encoder: nn.Module) -> bool:
-    """Whether there is a fast form of this encoder as it is: of a kind that has one, on the CPU, in float32."""
-    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in encoder.parameters()):
+def supports(encoder: nn.Module, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether there is a fast form of this encoder as it is: of a kind that has one, on the CPU, in these dtypes."""
+    if any(p.device.type != "cpu" or p.dtype not in (torch.float32, dtype) for p in encoder.parameters()):
         return False
-    return supports_kind(type(encoder))
+    return supports_kind(type(encoder), dtype)
 
 
-def accelerate(encoder: nn.Module) -> "FastEncoder":
-    """The fast form of an encoder, which is copied and may go. ConfigError where `supports` says no."""
-    if not isinstance(encoder, SpeechEncoder) or not supports(encoder):
+def accelerate(encoder: nn.Module, dtype: torch.dtype = torch.float32) -> "FastEncoder":
+    """The fast form of an encoder, which is copied and may go; products in float32 or bfloat16.
+
+    ConfigError where `supports` says no.
+    """
+    if not isinstance(encoder, SpeechEncoder) or not supports(encoder, dtype):
         raise ConfigError(f"no fast form of {type(encoder).__module__.rpartition('.')[2]} here: use the plain one")
-    return FastEncoder(encoder)
+    return FastEncoder(encoder, dtype)
 
 
 class FastEncoder(nn.Module):
     """Offers what the encoder offers; see `speechssl.encoders.Encoder`. Inference only: no parameters, no gradient."""
 
-    def __init__(self, encoder: SpeechEncoder) -> None:
+    def __init__(self, encoder: SpeechEncoder, dtype: torch.dtype) -> None:
         super().__init__()
         self.config = encoder.config
         self.sample_rate, self.hop, self.receptive_field = encoder.sample_rate, encoder.hop, encoder.receptive_field
         self.dim, self.num_layers = encoder.dim, encoder.num_layers
-        self._conv = FastConvStack(encoder.conv)
+        self._conv = FastConvStack(encoder.conv, dtype)
         self._norm = layer_norm(encoder.projection.norm)
         linear = encoder.projection.linear
-        self._linear = PackedLinear(linear.weight, linear.bias) if isinstance(linear, nn.Linear) else None
+        self._linear = PackedLinear(linear.weight, linear.bias, dtype) if isinstance(linear, nn.Linear) else None
         self._position = FastPosition(encoder.pos_conv)
-        self._transformer = FastTransformer(encoder.transformer)
+        self._transformer = FastTransformer(encoder.transformer, dtype)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Frame counts for sample counts, both int64 of any shape."""
@@ -114,4 +120,4 @@ class FastEncoder(nn.Module):
     def _project(self, x: Tensor) -> Tensor:
         """As `FeatureProjection`."""
         x = x if self._norm is None else self._norm(x)
-        return x if self._linear is None else self._linear(x)
+        return x if self._linear is None else self._linear(x).float()

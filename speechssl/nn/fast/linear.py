@@ -12,41 +12,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")
+_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
 
 
 class PackedLinear:
-    """x W' + b of rows x [N, in], which may be a strided view; float32, CPU, no gradient. Not a module on purpose.
+    """x W' + b of rows x [N, in], which may be a strided view; CPU, no gradient. Not a module on purpose.
 
-    Packed weights are opaque and would only get in the way of `state_dict` and `to`.
+    Packed weights are opaque and would only get in the way of `state_dict` and `to`. In bfloat16 products are summed in
+    float32 and then rounded.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None, dtype: torch.dtype = torch.float32) -> None:
         """weight [out, in], bias [out]: copied."""
-        weight = weight.detach().float().contiguous()
+        self.dtype = dtype
         self.out_features, self.in_features = weight.shape
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight)
-        self._bias = None if bias is None else bias.detach().float().clone()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous())
+        self._bias = None if bias is None else bias.detach().to(dtype, copy=True)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[N, out]."""
-        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        """[N, out] of this dtype."""
+        return torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self._weight, self._bias, "none", [], "")
 
     def gelu(self, x: Tensor) -> Tensor:
         """GELU of the result [N, out], the exact one, in the same pass."""
-        return torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "gelu", [], "none")
+        return torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self._weight, self._bias, "gelu", [], "none")
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
-        """The result plus other [N, out], in the same pass."""
+        """The result plus other [N, out], of other's dtype; in the same pass where that is float32 throughout."""
+        if self.dtype != torch.float32:
+            return other + self(x)
         return torch.ops.mkldnn._linear_pointwise.binary(x, other, self._weight, self._bias, "add")
 
 
 @cache
-def available() -> bool:
-    """Whether this torch, on this machine, has the operators and they do what is expected of them."""
+def available(dtype: torch.dtype = torch.float32) -> bool:
+    """Whether this torch, on this machine, has the operators and they do what is expected of them.
+
+    For bfloat16 also whether the CPU has instructions for it: without them it would be slow.
+    """
     if not torch.backends.mkldnn.is_available():
         return False
     if not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
+        return False
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     generator = torch.Generator().manual_seed(0)
     x, other = torch.randn(6, 64, generator=generator), torch.randn(3, 48, generator=generator)
@@ -55,9 +63,12 @@ def available() -> bool:
     expected = F.linear(rows, weight, bias)
     try:
         with torch.no_grad():
-            linear = PackedLinear(weight, bias)
+            linear = PackedLinear(weight, bias, dtype)
             found = (linear(rows), linear.gelu(rows), linear.plus(rows, other))
     except (RuntimeError, TypeError, NotImplementedError):  # another signature, or no kernel for this CPU
         return False
     wanted = (expected, F.gelu(expected), expected + other)
-    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(found, wanted, strict=True))
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    return all(
+        torch.allclose(a.float(), b, rtol=10 * tolerance, atol=tolerance) for a, b in zip(found, wanted, strict=True)
+    )
