@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -69,13 +70,15 @@ def hf_names(config: Architecture, *, conv_norm: str = "layer_norm") -> dict[str
     return names
 
 
-def hf_pair(model: nn.Module, oracle: nn.Module, *, dtype: torch.dtype, seed: int = 1) -> Pair:
-    """Both models with the same random weights, in eval mode and `dtype`."""
+def hf_pair(
+    model: nn.Module, oracle: nn.Module, *, dtype: torch.dtype, more_names: Mapping[str, str] = MappingProxyType({})
+) -> Pair:
+    """Both models with the same random weights, in eval mode and `dtype`; `more_names` go beyond `hf_names`."""
     oracle = oracle.to(dtype).eval()
-    randomize(oracle, seed)
+    randomize(oracle)
     model = model.to(dtype).eval()
     config = model.config
-    names = hf_names(config)
+    names = hf_names(config) | more_names
     fill_from_oracle(model, oracle, names)
 
     def run(wav: Tensor, lengths: Tensor | None) -> Outputs:

@@ -1,94 +1,27 @@
-"""SEW-D against `transformers`' SEWDModel with the same random weights, and the disentangled scores by definition."""
+"""SEW-D's disentangled scores by definition, and its buckets and single position terms against `transformers`."""
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
-from transformers import SEWDConfig, SEWDModel
 from transformers.models.sew_d.modeling_sew_d import make_log_bucket_position
 
-from speechssl.encoders.sew_d import PRESETS, Config, Model
+from speechssl.encoders.sew_d import Config
 from speechssl.errors import ConfigError
 from speechssl.nn.disentangled import DisentangledAttention, log_buckets, relative_rows
-from tests.encoders.hf import hf_config_values, hf_names, shrink
-from tests.encoders.parity import Pair, check_gradients, check_padded, check_single, fill_from_oracle, randomize
-from tests.encoders.squeezed import SqueezedPair, hf_squeezed_names, run_squeezed
+from tests.encoders.families import SEW_D
+from tests.encoders.parity import check_single
+from tests.encoders.squeezed import sew_d_pair
 
-# 12 channels per head: transformers rounds the scale sqrt(3 * 12) = 6 to float32, also in float64.
-# Few buckets and a short reach, so that half a second of audio goes beyond both.
-_SMALL = dataclasses.replace(shrink(PRESETS["tiny"]), dim=48, num_buckets=6, max_distance=8)
-SMALL = {
-    "tiny": _SMALL,
-    "no-projection": dataclasses.replace(_SMALL, projection=False,
-                                         conv_layers=(*_SMALL.conv_layers[:-1], (48, 1, 1))),
-    "rows-per-distance": dataclasses.replace(_SMALL, num_buckets=0, max_distance=4),
-    "own-position-keys": dataclasses.replace(_SMALL, share_keys=False),
-    "no-relative-norm": dataclasses.replace(_SMALL, relative_norm=False),
-    "layer-norm": dataclasses.replace(_SMALL, conv_norm="layer", conv_bias=True),
-}  # fmt: skip
 ONE_WAY = {  # sqrt(2 * 8) = 4: again an exact scale
-    "c2p": dataclasses.replace(_SMALL, dim=32, projection=False, position_to_content=False),
-    "p2c": dataclasses.replace(_SMALL, dim=32, projection=False, content_to_position=False, share_keys=False),
+    "c2p": replace(SEW_D, dim=32, projection=False, position_to_content=False),
+    "p2c": replace(SEW_D, dim=32, projection=False, content_to_position=False, share_keys=False),
 }
-DTYPES = [torch.float32, torch.float64]
-
-
-def make_pair(config: Config, dtype: torch.dtype) -> Pair:
-    types = ["p2c"] * config.position_to_content + ["c2p"] * config.content_to_position
-    oracle = SEWDModel(
-        SEWDConfig(
-            **hf_config_values(config), squeeze_factor=config.squeeze, position_buckets=config.num_buckets or -1,
-            max_position_embeddings=config.max_distance, share_att_key=config.share_keys, pos_att_type=types,
-            norm_rel_ebd="layer_norm" if config.relative_norm else "none",
-            feature_layer_norm_eps=config.projection_norm_eps,
-        )
-    )  # fmt: skip
-    oracle = oracle.to(dtype).eval()
-    randomize(oracle)
-    names = hf_squeezed_names(hf_names(config), config.projection)
-    names = {ours: theirs for ours, theirs in names.items() if not ours.startswith("transformer.")}
-    names["transformer.relative_embedding.weight"] = "encoder.encoder.rel_embeddings.weight"
-    pairs = [("transformer.relative_norm", "encoder.encoder.LayerNorm")] if config.relative_norm else []
-    own_keys = [("pos_key", "self.pos_key_proj")] * (not config.share_keys and config.content_to_position)
-    own_keys += [("pos_query", "self.pos_query_proj")] * (not config.share_keys and config.position_to_content)
-    for i in range(config.num_layers):
-        ours, theirs = f"transformer.layers.{i}", f"encoder.encoder.layer.{i}"
-        for mine, other in [("query", "self.query_proj"), ("key", "self.key_proj"), ("value", "self.value_proj"),
-                            ("out", "output.dense"), *own_keys]:  # fmt: skip
-            pairs.append((f"{ours}.attention.{mine}", f"{theirs}.attention.{other}"))
-        pairs += [(f"{ours}.attention_norm", f"{theirs}.attention.output.LayerNorm"),
-                  (f"{ours}.ffn.up", f"{theirs}.intermediate.dense"), (f"{ours}.ffn.down", f"{theirs}.output.dense"),
-                  (f"{ours}.ffn_norm", f"{theirs}.output.LayerNorm")]  # fmt: skip
-    names |= {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs in pairs for kind in ("weight", "bias")}
-    model = Model(config).to(dtype).eval()
-    fill_from_oracle(model, oracle, names)
-    tolerance = 1e-9 if dtype == torch.float64 else 1e-5
-    return SqueezedPair(model, oracle, run_squeezed(oracle, model), names, config.conv_norm == "layer", tolerance)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_all_layers_equal_transformers(name: str, dtype: torch.dtype) -> None:
-    check_single(make_pair(SMALL[name], dtype))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_padded_layers_equal_transformers_alone_and_in_its_batch_where_that_has_no_group_norm(
-    name: str, dtype: torch.dtype
-) -> None:
-    check_padded(make_pair(SMALL[name], dtype))
-
-
-@pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("name", sorted(SMALL))
-def test_gradients_equal_transformers(name: str, padded: bool) -> None:
-    check_gradients(make_pair(SMALL[name], torch.float64), padded=padded)
 
 
 @pytest.mark.parametrize("name", sorted(ONE_WAY))
 def test_one_position_term_alone_equals_transformers(name: str) -> None:
-    check_single(make_pair(ONE_WAY[name], torch.float64))
+    check_single(sew_d_pair(ONE_WAY[name], torch.float64))
 
 
 @pytest.mark.parametrize(("num_buckets", "max_distance"), [(256, 512), (6, 8), (32, 100)])
