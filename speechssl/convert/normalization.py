@@ -34,7 +34,7 @@ class Normalization:
         if value is None:
             raise CheckpointError(
                 f"{where} does not say whether this model was trained on normalised waveforms; say it: "
-                "normalize=True or False in Python, --normalize yes or no on the command line"
+                "normalize=True or False in Python, or first `speechssl convert --normalize yes|no`"
             )
         notes = []
         if stated is not None and stated != value:
