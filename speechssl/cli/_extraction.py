@@ -40,6 +40,9 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads in each process (default 1)")
     parser.add_argument("--time-limit", type=float, default=300.0, metavar="S",
                         help="give up on a recording after this long without progress (default 300)")  # fmt: skip
+    parser.add_argument("--memory-limit", type=float, metavar="GB",
+                        help="of each worker; a recording that takes more is skipped with its reason "
+                        "(default: 90 %% of this machine's or container's memory, divided among the workers; 0: none)")  # fmt: skip  # noqa: E501
     parser.add_argument("--shard", default="0/1", metavar="I/N",
                         help="only shards whose number %% N is I; run 0..N-1 anywhere on a shared folder")  # fmt: skip
     parser.add_argument("--merge", action="store_true", help="compute nothing, only write the final files")
@@ -62,6 +65,8 @@ def options(args: argparse.Namespace) -> "Options":
 
     if (args.workers is not None and args.workers < 0) or args.threads < 1 or args.time_limit <= 0:
         raise ConfigError("--workers, --threads and --time-limit must be positive")
+    if args.memory_limit is not None and not args.memory_limit >= 0:
+        raise ConfigError(f"--memory-limit {args.memory_limit}: GB of each worker, or 0 for none")
     if args.shard_size is not None and args.shard_size < 1:
         raise ConfigError(f"--shard-size {args.shard_size}: at least 1")
     index, _, count = args.shard.partition("/")
@@ -72,6 +77,7 @@ def options(args: argparse.Namespace) -> "Options":
         part=(int(index), int(count)),
         threads=args.threads,
         time_limit_s=args.time_limit,
+        memory_limit_gb=args.memory_limit,
         allow_pipes=args.allow_pipes,
         overwrite=args.overwrite,
         merge_only=args.merge,

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from speechssl.data.corpus import Corpus
 from speechssl.errors import ConfigError, DataError
-from speechssl.extract import atomic, journal, lock, plan
+from speechssl.extract import atomic, journal, lock, plan, processes
 from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
 from speechssl.extract.job import Job, Kernel, LongAudio, ModelSpec, Precision
@@ -40,6 +40,7 @@ class Options:
     part: tuple[int, int] = (0, 1)  # (i, n): only shards with number % n == i
     threads: int = 1  # of torch in each worker
     time_limit_s: float = 300.0  # without any progress on an utterance
+    memory_limit_gb: float | None = None  # of each worker; None: its share of 90 % of the machine's; 0: none
     allow_pipes: bool = False
     overwrite: bool = False  # throw away what another job left in the folder
     merge_only: bool = False
@@ -212,18 +213,20 @@ class _Run:
 
         shards = self.folder / "shards"
         spec = dataclasses.replace(self.spec, offline=True) if self.spec.unit_model is None else self.spec
-        settings = Settings(self.job, spec, shards.resolve(), self.tag, self.options.threads, self.options.allow_pipes)
-        tasks = plan.tasks(self.corpus.utterances, self.job.shard_size, wanted.__contains__)
         workers = self.options.workers if self.options.workers is not None else default_workers(self.job.device)
         workers = min(workers, len(wanted))
+        limit = processes.memory_limit(self.options.memory_limit_gb, workers)
+        settings = Settings(
+            self.job, spec, shards.resolve(), self.tag, self.options.threads, self.options.allow_pipes, limit
+        )
+        tasks = plan.tasks(self.corpus.utterances, self.job.shard_size, wanted.__contains__)
         if workers == 0:
             self._run_here(tasks, settings, load)
         else:
             from speechssl.extract.pool import Pool
 
-            Pool(settings, workers, self.options.time_limit_s, self._done, self.progress.show, lambda: self.stop).run(
-                tasks
-            )
+            limits = self.options.time_limit_s, limit
+            Pool(settings, workers, *limits, self._done, self.progress.show, lambda: self.stop).run(tasks)
         self.progress.end()
         self._clean()  # after workers that died
         return workers

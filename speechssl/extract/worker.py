@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from speechssl.errors import ConfigError, SpeechSSLError
 from speechssl.extract.job import Job, ModelSpec, check_loaded
+from speechssl.extract.processes import limit_growth
 
 if TYPE_CHECKING:
     from speechssl.extract.encode import Encoder
@@ -34,6 +35,7 @@ class Settings:
     tag: str  # names this run's scratch folders
     threads: int = 1  # of torch; fixed, so that sums have one order whatever the number of workers
     allow_pipes: bool = False
+    memory_limit: int | None = None  # bytes that a worker process may use
 
 
 def load(settings: Settings) -> "Encoder":
@@ -64,6 +66,8 @@ def main(connection: Connection, settings: Settings) -> None:
 
     try:
         encoder = load(settings)
+        if settings.job.device == "cpu":  # a GPU's driver maps far more than it uses
+            limit_growth(settings.memory_limit)
         connection.send(("ready",))
         while True:
             task, skip = connection.recv()
