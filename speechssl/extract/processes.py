@@ -58,14 +58,21 @@ def limit_growth(limit: int | None) -> None:
 
 def kill_children(pid: int) -> None:
     """End what a process has started (commands of a wav.scp), each with its process group; for before its own end."""
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        with suppress(OSError, ValueError):
-            for child in map(int, (task / "children").read_text().split()):
-                with suppress(OSError):
-                    if os.getpgid(child) == child:
-                        os.killpg(child, signal.SIGKILL)
-                    else:
-                        os.kill(child, signal.SIGKILL)
+    for child in _children(pid):
+        with suppress(OSError):
+            if os.getpgid(child) == child:
+                os.killpg(child, signal.SIGKILL)
+            else:
+                os.kill(child, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """Those that any of its threads started; none where the process is gone, even while we look."""
+    found: list[int] = []
+    with suppress(OSError, ValueError):
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    return found
 
 
 def _group_limits() -> Iterator[int]:
