@@ -61,7 +61,7 @@ def main(connection: Connection, settings: Settings) -> None:
     """The worker's life: load, then run shards until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what happens on Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and on the SIGTERM that a cluster sends to every process
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     from speechssl.extract.shard import run_shard
 
     try:
@@ -90,7 +90,8 @@ def _send(connection: Connection, error: Exception) -> None:
         connection.send(("failed", error))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Wait for the end of the process that started this one, and leave at once. For a thread of its own."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
