@@ -12,7 +12,7 @@ from speechssl.data.export_kaldi import absolute, write_kaldi
 from speechssl.data.export_lhotse import length, num_samples, write_lhotse
 from speechssl.data.folder import id_of
 from speechssl.data.lines import check_target, write_lines
-from speechssl.data.recording import split_member
+from speechssl.data.recording import is_file
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -58,7 +58,7 @@ def _write_tsv(utterances: Sequence[Utterance], target: Path, allow_pipes: bool)
     notes: list[str] = []
     paths: list[str] = []
     for u in utterances:
-        if u.pipe or u.start_s is not None or u.end_s is not None or split_member(u.audio):
+        if u.pipe or u.start_s is not None or u.end_s is not None or not is_file(u.audio):
             raise DataError(f"{u.id!r}: a fairseq manifest holds whole files only, no segments, archives or commands")
         paths.append(absolute(u.audio))
     root = os.path.commonpath([str(Path(path).parent) for path in paths])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from speechssl.data import pipes
+from speechssl.data import pipes, remote
 from speechssl.data.folder import id_of
 from speechssl.data.kaldi_dir import invert, write_dir
 from speechssl.data.lines import check_id
@@ -74,7 +74,9 @@ def name_recordings(utterances: Sequence[Utterance]) -> dict[tuple[str, bool], s
 
 
 def absolute(path: str) -> str:
-    """A path that does not depend on the working directory."""
+    """A path that does not depend on the working directory; addresses stay as they are."""
+    if remote.is_address(path):
+        return path
     found = Path(path).absolute()
     return str(found.resolve() if ".." in found.parts else found)  # `link/..` is not the link's own folder
 

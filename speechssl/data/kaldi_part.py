@@ -17,6 +17,7 @@ from speechssl.data.kaldi_check import check_values
 from speechssl.data.kaldi_dir import DataDir, check_absent, load_dir
 from speechssl.data.kaldi_edit import common_utterances, write_part
 from speechssl.data.lines import read_lines
+from speechssl.data.recording import is_file
 from speechssl.errors import DataError
 
 
@@ -118,7 +119,7 @@ def durations(data: DataDir, utterances: Sequence[str], *, probe_audio: bool) ->
             _, start, end = parse_segment(units[key], data.path("segments"))
             if end is not None:
                 found[key] = end - start
-        elif probe_audio and not pipes.is_command(units[key]):
+        elif probe_audio and is_file(resolve(units[key], data.base)) and not pipes.is_command(units[key]):
             found[key] = probe(resolve(units[key], data.base)).duration_s
     if len(found) == len(utterances):
         return found

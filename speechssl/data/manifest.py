@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from speechssl.data import pipes
+from speechssl.data import pipes, remote
 from speechssl.data.folder import id_of
 from speechssl.data.lines import parse_object, read_lines, seconds
 from speechssl.data.utterance import Utterance
@@ -20,7 +20,7 @@ from speechssl.errors import DataError
 _LABELS = ("ids", "wrd", "ltr", "phn", "lbl")  # .km is not held in memory: `read_labels` gives it line by line
 
 
-def read_tsv(path: str | Path) -> Iterator[Utterance]:
+def read_tsv(path: str | Path, *, allow_remote: bool = False) -> Iterator[Utterance]:
     """Utterances of a fairseq manifest in its order (which its label files share). Raises DataError with the line.
 
     Ids are the paths without extension, or the lines of an `.ids` file beside the manifest; `.wrd` beside it gives the
@@ -48,7 +48,7 @@ def read_tsv(path: str | Path) -> Iterator[Utterance]:
         key = values.get("ids") or id_of(name)
         yield Utterance(
             key,
-            os.path.join(root, name),  # noqa: PTH118
+            _placed(name, root, f"{path}:{number}", allow_remote),
             text=values.get("wrd"),
             extra=extra or None,
         )
@@ -62,15 +62,24 @@ def read_labels(manifest: str | Path, suffix: str) -> Iterator[str]:
     return (line for _, line in read_lines(Path(manifest).with_suffix(f".{suffix}")))
 
 
-def read_jsonl(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utterance]:
+def read_jsonl(path: str | Path, *, allow_pipes: bool = False, allow_remote: bool = False) -> Iterator[Utterance]:
     """Utterances of a jsonl manifest. Raises DataError with the line."""
     folder = str(Path(path).parent)
     for number, line in read_lines(path):
         if line.strip():
-            yield _from_row(parse_object(line, f"{path}:{number}"), folder, f"{path}:{number}", allow_pipes)
+            where = f"{path}:{number}"
+            yield _from_row(parse_object(line, where), folder, where, allow_pipes, allow_remote)
 
 
-def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -> Utterance:
+def _placed(audio: str, folder: str, where: str, allow_remote: bool) -> str:
+    """A path as seen from here, or an address. Raises DataError for an address where not allowed."""
+    placed = audio if remote.is_address(audio) else os.path.join(folder, audio)  # noqa: PTH118 (pathlib is slow)
+    if remote.is_address(placed):
+        remote.check(placed, where, allow_remote=allow_remote)
+    return placed
+
+
+def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool, allow_remote: bool) -> Utterance:
     audio = _text(row, "audio", where) or _text(row, "audio_filepath", where)
     if not audio:
         raise DataError(f"{where}: no audio (nor audio_filepath)")
@@ -84,7 +93,7 @@ def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -
     if is_pipe:
         pipes.check(audio, where, allow_pipes=allow_pipes)
     else:
-        audio = os.path.join(folder, audio)  # noqa: PTH118 (pathlib is slow, and this runs for every row)
+        audio = _placed(audio, folder, where, allow_remote)
     key = _text(row, "id", where) or name
     known = ("id", "audio", "audio_filepath", "start_s", "end_s", "offset", "speaker", "text", "recording")
     extra = {

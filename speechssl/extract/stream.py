@@ -57,6 +57,7 @@ class FeatureStream:
     precision: Precision = "fp32"
     long_audio: LongAudio = field(default_factory=LongAudio)
     allow_pipes: bool = False
+    allow_remote: bool = False
     progress: Callable[[int, float], None] = lambda rows, seconds: None  # called per utterance
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> reason code, message
     seconds: float = 0.0  # of audio in the last pass
@@ -129,7 +130,8 @@ class FeatureStream:
             kernel = choose_kernel(identity, self.precision, self.device)
             job: Any = Job("features", "npy", identity, Manifest("", count), 1, count, self.precision,
                            "cuda" if self.device == "cuda" else "cpu", self.long_audio, kernel=kernel)  # fmt: skip
-            self._settings = Settings(job, self.spec, scratch, "stream", self.threads, self.allow_pipes)
+            self._settings = Settings(job, self.spec, scratch, "stream", self.threads, self.allow_pipes,
+                                      allow_remote=self.allow_remote)  # fmt: skip
         return self._settings
 
 

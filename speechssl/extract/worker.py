@@ -36,6 +36,7 @@ class Settings:
     threads: int = 1  # of torch; fixed, so that sums have one order whatever the number of workers
     allow_pipes: bool = False
     memory_limit: int | None = None  # bytes that a worker process may use
+    allow_remote: bool = False
 
 
 def load(settings: Settings) -> "Encoder":
@@ -54,7 +55,8 @@ def load(settings: Settings) -> "Encoder":
         if not torch.cuda.is_available():
             raise ConfigError("device cuda: torch finds no GPU here (nvidia-smi, or a CPU-only torch?)")
         pretrained.encoder.to(job.device)
-    return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes)
+    return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes,
+                   allow_remote=settings.allow_remote)  # fmt: skip
 
 
 def main(connection: Connection, settings: Settings) -> None:
