@@ -7,7 +7,7 @@ On NFS they need a lock-capable mount (NFSv4, or v3 with lockd).
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from speechssl.errors import DataError
@@ -23,7 +23,22 @@ def writing(folder: Path, part: tuple[int, int]) -> Iterator[None]:
         with _held(folder / f"lock.{index}of{count}", exclusive=True) as own:
             if not own:
                 raise DataError(f"{folder}: another process is writing shard {index}/{count} there")
-            yield
+            with ExitStack() as held:
+                with claiming(folder):  # one process at a time looks around
+                    held.enter_context(_held(folder / f"lock.of{count}", exclusive=False))
+                    _refuse_other_counts(folder, count)
+                yield
+
+
+@contextmanager
+def claiming(folder: Path) -> Iterator[None]:
+    """Wait for the right to write down which job `folder` holds: parts that start at once must agree on one."""
+    handle = os.open(folder / "lock.job", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -33,9 +48,18 @@ def merging(folder: Path) -> Iterator[bool]:
         yield held
 
 
+def _refuse_other_counts(folder: Path, count: int) -> None:
+    """Parts of 3 and parts of 4 would do the same shards at the same time. Only locks that are held count."""
+    for path in sorted(folder.glob("lock.of*")):
+        if path.name != f"lock.of{count}":
+            with _held(path, exclusive=True) as free:
+                if not free:
+                    raise DataError(f"{folder}: parts of --shard I/{path.name[7:]} are running there, not of I/{count}")
+
+
 @contextmanager
 def _held(path: Path, *, exclusive: bool) -> Iterator[bool]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         held = True
