@@ -36,13 +36,13 @@ def read_tsv(path: str | Path, *, allow_remote: bool = False) -> Iterator[Uttera
         name, tab, frames = line.partition("\t")
         if not name or (tab and not (frames.isascii() and frames.isdigit())):
             raise DataError(f"{path}:{number}: expected `path<TAB>frames`, found {line[:80]!r}")
-        values = {suffix: next(lines, None) for suffix, lines in labels.items()}
-        short = next((suffix for suffix, value in values.items() if value is None), None)
-        if short:
-            raise DataError(f"{Path(path).with_suffix(f'.{short}')}: has fewer lines than {path} has files")
-        extra = {
-            suffix: value for suffix, value in values.items() if value is not None and suffix not in ("ids", "wrd")
-        }
+        values, extra = {}, {}
+        for suffix, lines in labels.items():
+            values[suffix] = next(lines, None)
+            if values[suffix] is None:
+                raise DataError(f"{Path(path).with_suffix(f'.{suffix}')}: has fewer lines than {path} has files")
+        if values:
+            extra = {k: v for k, v in values.items() if v is not None and k not in ("ids", "wrd")}
         if tab:
             extra["frames"] = frames
         key = values.get("ids") or id_of(name)

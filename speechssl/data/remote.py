@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 def is_address(entry: str) -> bool:
     """Whether a path is an address: `protocol://…`."""
-    return _ADDRESS.match(entry) is not None
+    return "://" in entry[:40] and _ADDRESS.match(entry) is not None
 
 
 def check(entry: str, where: str, *, allow_remote: bool) -> None:
