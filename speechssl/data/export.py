@@ -11,7 +11,7 @@ from speechssl.data.corpus import probe_utterance
 from speechssl.data.export_kaldi import absolute, write_kaldi
 from speechssl.data.export_lhotse import length, num_samples, write_lhotse
 from speechssl.data.folder import id_of
-from speechssl.data.lines import check_target, write_lines
+from speechssl.data.lines import check_target, write_lines, write_several
 from speechssl.data.recording import is_file
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
@@ -86,8 +86,8 @@ def _write_tsv(utterances: Sequence[Utterance], target: Path, allow_pipes: bool)
     if any(set(u.extra or {}) - {"frames"} for u in utterances):
         notes.append("further values of the utterances are not kept by a fairseq manifest")
     check_target(*(target.with_suffix(suffix) for suffix in columns))
-    for suffix, lines in columns.items():
-        write_lines(target if suffix == ".tsv" else target.with_suffix(suffix), lines)
+    labels = {target.with_suffix(suffix): lines for suffix, lines in columns.items() if suffix != ".tsv"}
+    write_several({**labels, target: columns[".tsv"]})
     return notes
 
 

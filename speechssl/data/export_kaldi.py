@@ -48,9 +48,7 @@ def write_kaldi(
         num_changed = sum(value != value.strip() for value in table.values())
         if num_changed:
             notes.append(f"{name}: white space at the ends of {num_changed} values will be gone when read")
-    write_dir(target, {name: table.items() for name, table in tables.items()})
-    for name, text in constants.items():
-        (target / name).write_text(text, encoding="utf-8")
+    write_dir(target, {name: table.items() for name, table in tables.items()}, constants=constants)
     return notes
 
 

@@ -9,7 +9,7 @@ from speechssl.audio import AudioInfo
 from speechssl.data.corpus import probe_utterance, stream_utterance
 from speechssl.data.export_kaldi import absolute, name_recordings
 from speechssl.data.kaldi_dir import check_absent
-from speechssl.data.lines import write_lines
+from speechssl.data.lines import write_several
 from speechssl.data.recording import is_file
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
@@ -34,9 +34,10 @@ def write_lhotse(utterances: Sequence[Utterance], target: Path, allow_pipes: boo
                "channel": channels[0] if len(channels) == 1 else channels, "text": u.text, "speaker": u.speaker,
                "custom": dict(u.extra) if u.extra else None}  # fmt: skip
         supervisions.append({key: value for key, value in row.items() if value is not None})
-    target.mkdir(parents=True, exist_ok=True)
-    for kind, rows in (("supervisions", supervisions), ("recordings", list(recordings.values()))):
-        write_lines(target / f"{kind}.jsonl.gz", (json.dumps(row, ensure_ascii=False) for row in rows))
+    write_several({
+        target / f"{kind}.jsonl.gz": (json.dumps(row, ensure_ascii=False) for row in rows)
+        for kind, rows in (("supervisions", supervisions), ("recordings", list(recordings.values())))
+    })  # fmt: skip
     return []
 
 

@@ -14,7 +14,7 @@ from speechssl.audio import probe
 from speechssl.data import pipes
 from speechssl.data.kaldi import parse_segment, resolve
 from speechssl.data.kaldi_check import check_values
-from speechssl.data.kaldi_dir import DataDir, check_absent, load_dir
+from speechssl.data.kaldi_dir import DataDir, load_dir, new_folder
 from speechssl.data.kaldi_edit import common_utterances, write_part
 from speechssl.data.lines import read_lines
 from speechssl.data.recording import is_file
@@ -60,9 +60,9 @@ def split_dir(source: str | Path, target: str | Path, num_parts: int, *, by: str
         parts = _in_stretches(utterances, weights, num_parts)
     else:
         raise DataError(f"by={by!r}: choose utterance or speaker")
-    check_absent(Path(target))
-    for index, part in enumerate(parts):
-        write_part(data, Path(target) / str(index + 1), part)
+    with new_folder(Path(target)) as folder:
+        for index, part in enumerate(parts):
+            write_part(data, folder / str(index + 1), part)
     return [len(part) for part in parts]
 
 

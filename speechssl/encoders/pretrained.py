@@ -15,6 +15,8 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,12 +174,22 @@ def save(folder: Path, pretrained: Pretrained) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, format: str = "speechssl") -> None:
-    """A safetensors file with the permissions of any other new file (the library makes it the owner's alone)."""
+    """A safetensors file with the permissions of any other new file (the library makes it the owner's alone).
+
+    Raises OSError for a full disk and the like, which the library has an error of its own for.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.touch()
     mode = path.stat().st_mode
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata={"format": format})
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata={"format": format})
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
     path.chmod(mode)
 
 

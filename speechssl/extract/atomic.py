@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from speechssl.errors import naming
+
 _SCRATCH = ".tmp-"
 
 
@@ -22,7 +24,8 @@ def scratch(folder: Path, tag: str, *, private: bool = False) -> Iterator[Path]:
     """
     path, handle = _locked_folder(folder, tag, 0o700 if private else 0o777)
     try:
-        yield path
+        with naming(folder):
+            yield path
     finally:
         os.close(handle)
         shutil.rmtree(path, ignore_errors=True)
@@ -81,6 +84,16 @@ def write_text(path: Path, text: str, tag: str) -> str:
     with scratch(path.parent, tag) as folder:
         (folder / path.name).write_text(text, encoding="utf-8", newline="\n")
         return commit(folder, path.parent)[path.name]
+
+
+def write_output(path: Path, text: str) -> None:
+    """As `write_text`, to where a user said: through links, and straight into what is no file, such as /dev/stdout."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return
+    clean_abandoned(path.parent, "output")
+    write_text(path, text, "output")
 
 
 def sync(path: Path) -> None:

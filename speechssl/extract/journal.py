@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import config, files
-from speechssl.errors import DataError
+from speechssl.errors import DataError, naming
 from speechssl.extract import job as jobs
 
 _MOST_BYTES = 1 << 30  # of a journal, or of a shard's rows
@@ -43,13 +43,8 @@ def append(path: Path, result: ShardResult) -> None:
     """Write a result down durably. OSError where something else than a file, such as a link to one, has the name."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     try:
-        end = _end_of_lines(handle)
-        line = (json.dumps(asdict(result), ensure_ascii=False) + "\n").encode()
-        written = 0
-        os.ftruncate(handle, end)
-        while written < len(line):
-            written += os.pwrite(handle, line[written:], end + written)
-        os.fsync(handle)
+        with naming(path):
+            _append(handle, (json.dumps(asdict(result), ensure_ascii=False) + "\n").encode())
     finally:
         os.close(handle)
 
@@ -122,6 +117,14 @@ def _lines(path: Path) -> Iterator[ShardResult]:
             yield config.build(ShardResult, json.loads(line))
         except (ValueError, TypeError, AttributeError, RecursionError):
             continue  # a line damaged in the middle: its shard is done again
+
+
+def _append(handle: int, line: bytes) -> None:
+    end, written = _end_of_lines(handle), 0
+    os.ftruncate(handle, end)
+    while written < len(line):
+        written += os.pwrite(handle, line[written:], end + written)
+    os.fsync(handle)
 
 
 def _end_of_lines(handle: int) -> int:
