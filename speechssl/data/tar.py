@@ -92,8 +92,9 @@ def _read(file: BinaryIO, start: int, size: int, where: str) -> bytes:
 def _check(head: bytes, position: int, where: str) -> tuple[str, int]:
     """Kind and stated size of an entry."""
     blanked = head[:148] + b" " * 8 + head[156:]
-    signed = sum(byte - 256 if byte > 127 else byte for byte in blanked) if max(blanked) > 127 else None
-    if _number(head[148:156]) not in (sum(blanked), signed):
+    unsigned = sum(blanked)
+    signed = unsigned - 256 * sum(byte > 127 for byte in blanked) if max(blanked) > 127 else unsigned  # of old writers
+    if _number(head[148:156]) not in (unsigned, signed):
         raise DataError(f"{where}: no tar header at byte {position} (its checksum differs)")
     size = _number(head[124:136])
     if size is None or size >= 1 << 62:

@@ -22,9 +22,9 @@ _BOUNDS = np.array([-(1 << 63) + i * (1 << 63) // (_STRETCHES // 2) for i in ran
 class IdCheck:
     """Takes ids one by one with `add`; `clash` tells of one that came twice."""
 
-    def __init__(self, *, run: int = _RUN) -> None:
+    def __init__(self, *, run: int | None = None) -> None:
         self._hashes = array("q")
-        self._run = run
+        self._run = run or _RUN
         self._file: BinaryIO | None = None  # made when the first run is full
         self._runs: list[NDArray[np.int64]] = []  # positions in the file, in hashes: where each stretch begins
         self._size = 0
