@@ -7,6 +7,7 @@ the shard's files are there; whether their bytes still have the stated sha256 is
 import json
 import math
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from speechssl.errors import DataError, naming
 from speechssl.extract import job as jobs
 
 _MOST_BYTES = 1 << 30  # of a journal, or of a shard's rows
+_SUM = "crc32"  # of a line's other values: a flipped bit in a number is no other number
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def append(path: Path, result: ShardResult) -> None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     try:
         with naming(path):
-            _append(handle, (json.dumps(asdict(result), ensure_ascii=False) + "\n").encode())
+            _append(handle, (json.dumps({**asdict(result), _SUM: _sum(result)}, ensure_ascii=False) + "\n").encode())
     finally:
         os.close(handle)
 
@@ -114,9 +116,17 @@ def _lines(path: Path) -> Iterator[ShardResult]:
         raise DataError(f"{path}: not a journal: {error.strerror}") from None
     for line in lines[:-1]:  # what follows the last newline is torn or empty
         try:
-            yield config.build(ShardResult, json.loads(line))
+            values = json.loads(line)
+            stated = values.pop(_SUM, None)
+            result = config.build(ShardResult, values)
+            if stated in (None, _sum(result)):  # None: from before lines had one
+                yield result
         except (ValueError, TypeError, AttributeError, RecursionError):
             continue  # a line damaged in the middle: its shard is done again
+
+
+def _sum(result: ShardResult) -> int:
+    return zlib.crc32(json.dumps(asdict(result)).encode())
 
 
 def _append(handle: int, line: bytes) -> None:

@@ -16,6 +16,7 @@ from speechssl.data.recording import is_file
 from speechssl.data.remote import is_address
 from speechssl.errors import DataError
 from speechssl.extract import atomic
+from speechssl.extract import folder as places
 from speechssl.extract.job import Job
 from speechssl.extract.journal import ShardResult, read_rows, total
 from speechssl.extract.report import Report
@@ -68,6 +69,8 @@ def merge(
     written[name] = atomic.write_text(folder / name, sidecar, tag)
     report = dataclasses.replace(report, finished=True, files=tuple(sorted(written)))
     written["report.json"] = atomic.write_text(folder / "report.json", report.to_json() + "\n", tag)
+    for name in places.final_files(folder) - written.keys():  # of an earlier merge: durations where runs were merged
+        (folder / name).unlink()
     _write_sums(folder, results, written, tag)
     return report
 

@@ -8,6 +8,7 @@ import numpy as np
 from speechssl import files
 from speechssl.errors import DataError
 from speechssl.extract import atomic, journal
+from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
 from speechssl.extract.journal import read_rows
 from speechssl.extract.merge import SUMS
@@ -108,8 +109,8 @@ def _verify_counts(folder: Path, expected: dict[str, str]) -> list[str]:
     needed = {"job.json", "report.json", *_final_files(folder), *(path.name for path in folder.glob("journal*.jsonl"))}
     needed |= {f"shards/{name}" for result in done.values() for name in result.files}
     problems += [f"{name}: not in {SUMS}" for name in sorted(needed - expected.keys())]
-    strange = {f"shards/{path.name}" for path in (folder / "shards").glob("*")} - expected.keys()
-    return problems + [f"{name}: does not belong there" for name in sorted(strange)]
+    strange = {f"shards/{path.name}" for path in (folder / "shards").glob("*")} | places.final_files(folder)
+    return problems + [f"{name}: does not belong there" for name in sorted(strange - expected.keys())]
 
 
 def _final_files(folder: Path) -> list[str]:
