@@ -94,7 +94,9 @@ def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool, a
         pipes.check(audio, where, allow_pipes=allow_pipes)
     else:
         audio = _placed(audio, folder, where, allow_remote)
-    key = _text(row, "id", where) or name
+    key = _text(row, "id", where)
+    if key == "":
+        raise DataError(f"{where}: an id cannot be empty")
     known = ("id", "audio", "audio_filepath", "start_s", "end_s", "offset", "speaker", "text", "recording")
     extra = {
         k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
@@ -102,7 +104,7 @@ def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool, a
         if k not in known and v is not None
     }
     return Utterance(
-        key, audio, start, end, is_pipe, _text(row, "speaker", where), _text(row, "text", where), extra or None,
+        key or name, audio, start, end, is_pipe, _text(row, "speaker", where), _text(row, "text", where), extra or None,
         _text(row, "recording", where),
     )  # fmt: skip
 
