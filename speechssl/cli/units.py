@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kmeans", metavar="FILE", help="its k-means: .npy, joblib, faiss index ..., or the name of a released one"
     )
     parser.add_argument("--format", default="text", metavar="F,F",
-                        help="text, jsonl, fairseq, npz, parquet, ark; several with commas (default text)")  # fmt: skip
+                        help="text, jsonl, fairseq, npz, parquet, ark, tar (webdataset); "
+                        "several with commas (default text)")  # fmt: skip
     parser.add_argument("--dedup", action="store_true", help="merge runs of one unit; durations are written beside")
     parser.add_argument("--offline", action="store_true", help="never use the network")
     _extraction.add_running(parser)

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from speechssl.errors import AudioError, ConfigError, DataError
+from speechssl.errors import AudioError, ConfigError, DataError, SpeechSSLError
 
 # Stores of bytes. Not fsspec's others: some of them (`::` chains, reference, zip, cached …) lead on to other addresses.
 PROTOCOLS = ("http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf", "memory")
 MAX_BYTES = 4 << 30
 TIMEOUT_S = 120.0  # for one file or range
 TRIES = 3
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _IN_MEMORY = 32 << 20  # bytes; larger files go to a temporary file
 _BLOCK = 1 << 20
 _FOREIGN = ("aiohttp", "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "azure", "adlfs", "huggingface_hub",
@@ -159,9 +159,11 @@ def _as_audio_error(error: BaseException, address: str) -> AudioError:
     """An error of a store by its kind. Its own text may hold the whole address, so it is not repeated."""
     if isinstance(error, AudioError):
         return error
+    if isinstance(error, SpeechSSLError):
+        raise error
     name = shown(address)
-    status = getattr(error, "status", None)
-    if isinstance(error, FileNotFoundError) or status == 404:
+    status = _status(error)
+    if status in (404, 410) or (status is None and isinstance(error, FileNotFoundError)):
         return AudioError("missing", f"{name}: no such file")
     if isinstance(error, PermissionError) or status in (401, 403):
         return AudioError("unreadable", f"{name}: permission denied")
@@ -170,3 +172,13 @@ def _as_audio_error(error: BaseException, address: str) -> AudioError:
         raise error
     detail = f"{error}" if isinstance(error, EOFError) else type(error).__name__ + (f" {status}" if status else "")
     return AudioError("remote-failed", f"{name}: {detail}")
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The answer's number; fsspec says "not found" of every failed question and keeps the answer as the cause."""
+    while error is not None:
+        status = getattr(error, "status", None)
+        if isinstance(status, int):
+            return status
+        error = error.__cause__
+    return None
