@@ -162,6 +162,8 @@ def _as_audio_error(error: BaseException, address: str) -> AudioError:
     if isinstance(error, SpeechSSLError):
         raise error
     name = shown(address)
+    if isinstance(error, NotImplementedError):
+        return AudioError("remote-refused", f"{name}: this kind of store cannot do that (write, for instance)")
     status = _status(error)
     if status in (404, 410) or (status is None and isinstance(error, FileNotFoundError)):
         return AudioError("missing", f"{name}: no such file")

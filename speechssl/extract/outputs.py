@@ -29,7 +29,7 @@ def verify(folder: str | Path) -> tuple[list[str], int]:
         raise DataError(f"{folder}: no such folder")
     if not (folder / SUMS).exists():
         return _verify_unfinished(folder)
-    expected, problems = _read_sums(folder / SUMS)
+    expected, problems = read_sums(folder / SUMS)
     for name, value in expected.items():
         path = folder / name
         if not path.is_file():
@@ -68,7 +68,7 @@ def _frames(folder: Path, job: jobs.Job) -> Iterator[tuple[str, np.ndarray]]:
         yield from reader.read(folder / "shards", stem, rows, job)
 
 
-def _read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
+def read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
     """Names and hashes, and what is wrong with the file itself."""
     expected: dict[str, str] = {}
     try:
