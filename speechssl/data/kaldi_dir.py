@@ -3,6 +3,7 @@
 `kaldi.py` reads a good directory and stops at the first fault; this is for `check`, `fix`, `subset` and `split`.
 """
 
+import codecs
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -86,6 +87,8 @@ def load_dir(folder: str | Path) -> tuple[DataDir, list[Problem]]:
     problems: list[Problem] = []
     data = DataDir(folder, {})
     for path in sorted(folder.iterdir()):
+        if path.is_dir() and _kind_by_name(path.name):
+            problems.append(Problem(str(path), 0, "a folder, not a table"))
         if path.name.startswith(".") or path.is_dir():
             continue
         if not _kind_by_name(path.name) and _is_binary(path):
@@ -175,6 +178,12 @@ def _scan(path: Path) -> tuple[list[Row], list[Problem]]:
     with file:
         while raw_line := file.readline(MAX_LINE):
             number, raw = number + 1, raw_line
+            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                report(number, f"line longer than {MAX_LINE} bytes; the rest of the file is left out")
+                return rows, problems
+            if number == 1 and raw.startswith(codecs.BOM_UTF8):
+                report(number, "begins with a byte order mark")
+                raw = raw[len(codecs.BOM_UTF8) :]
             fields = raw.split(None, 1)
             if not fields:
                 report(number, "empty line")

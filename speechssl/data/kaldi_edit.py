@@ -11,6 +11,8 @@ from speechssl.data.kaldi_check import check_values
 from speechssl.data.kaldi_dir import DataDir, Problem, invert, load_dir, new_folder, write_dir, write_table
 from speechssl.errors import DataError, naming
 
+_FORM = ("the line ends", "white space", "no newline", "begins with")  # faults of form: the line itself was read
+
 
 @dataclass(frozen=True)
 class FixReport:
@@ -94,7 +96,7 @@ def _write(data: DataDir, target: Path, tables: dict[str, dict[str, str]]) -> No
 
 def _loses_line(problem: Problem) -> bool:
     """Whether the reader left the line out (and did not only find fault with its form)."""
-    return problem.is_error and not problem.message.startswith(("the line ends", "white space", "no newline"))
+    return problem.is_error and not problem.message.startswith(_FORM)
 
 
 def _drop_bad_values(data: DataDir) -> list[Problem]:

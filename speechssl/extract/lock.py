@@ -6,10 +6,12 @@ On NFS they need a lock-capable mount (NFSv4, or v3 with lockd).
 
 import fcntl
 import os
+import platform
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from speechssl import files
 from speechssl.errors import DataError
 
 
@@ -19,10 +21,14 @@ def writing(folder: Path, part: tuple[int, int]) -> Iterator[None]:
     index, count = part
     with _held(folder / "lock", exclusive=count == 1) as whole:
         if not whole:
-            raise DataError(f"{folder}: another process is writing there; wait for it, or choose another folder")
+            who = _who(folder / "lock", "parts of it, --shard I/N")
+            raise DataError(
+                f"{folder}: another process is writing there ({who}); wait for it, or choose another folder"
+            )
         with _held(folder / f"lock.{index}of{count}", exclusive=True) as own:
             if not own:
-                raise DataError(f"{folder}: another process is writing shard {index}/{count} there")
+                who = _who(folder / f"lock.{index}of{count}", "unknown")
+                raise DataError(f"{folder}: another process is writing shard {index}/{count} there ({who})")
             with ExitStack() as held:
                 with claiming(folder):  # one process at a time looks around
                     held.enter_context(_held(folder / f"lock.of{count}", exclusive=False))
@@ -57,6 +63,15 @@ def _refuse_other_counts(folder: Path, count: int) -> None:
                     raise DataError(f"{folder}: parts of --shard I/{path.name[7:]} are running there, not of I/{count}")
 
 
+def _who(path: Path, unknown: str) -> str:
+    """Which process holds a lock, as its file says; several that share it do not say."""
+    try:
+        text = files.read_bytes(path, most=500).decode("utf-8", "replace").strip()
+    except OSError:
+        text = ""
+    return f"{text if text.isprintable() and text else unknown}; lock {path.name}"
+
+
 @contextmanager
 def _held(path: Path, *, exclusive: bool) -> Iterator[bool]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -65,6 +80,10 @@ def _held(path: Path, *, exclusive: bool) -> Iterator[bool]:
         held = True
     except BlockingIOError:
         held = False
+    if held:
+        with suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} on {platform.node()}\n".encode() if exclusive else b"", 0)
     try:
         yield held
     finally:
