@@ -217,6 +217,8 @@ BAD = {  # bytes, reason
     "1e30": (wav_of(HUGE), "corrupt"),
     "1 Hz": (patched("s16.wav", rate=(24, "<I", 1), per_second=(28, "<I", 2)), "bad-header"),
     "1 MHz": (patched("s16.wav", rate=(24, "<I", 10**6), per_second=(28, "<I", 2 * 10**6)), "bad-header"),
+    "rate fields differ in w64": (patched("x.w64", rate=(68, "<I", 48000)), "bad-header"),
+    "rate fields differ in ima": (patched("ima.wav", rate=(24, "<I", 48000)), "bad-header"),
     "rate fields differ": (patched("s16.wav", rate=(24, "<I", 48000)), "bad-header"),
     "block size differs": (patched("s16.wav", block=(32, "<H", 4)), "bad-header"),
     "no channels": (patched("s16.wav", channels=(22, "<H", 0)), "bad-header"),
@@ -341,6 +343,24 @@ def test_open_files_do_not_pile_up(tmp_path: Path) -> None:
         next(abandoned)
         abandoned.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 12345, 16000, 44100, 48000, 65000, 65530, 96000, 100000, 192000])
+@pytest.mark.parametrize("num_samples", [300, 4000, 80000])
+def test_a_flac_whose_rate_was_damaged_is_refused(tmp_path: Path, rate: int, num_samples: int) -> None:
+    """Its MD5 does not cover the rate, and libsndfile takes the one of the stream information."""
+    data = bytearray(encoded("s16.flac", np.tile(SINE, 4)[:num_samples], rate))
+    assert len(read_bytes(tmp_path, data, sample_rate=rate).samples) == num_samples
+    packed = int.from_bytes(data[18:26])
+    for bit in range(20):
+        damaged = packed ^ 1 << 44 + bit
+        data[18:26] = damaged.to_bytes(8)
+        assert code_of(lambda: read_bytes(tmp_path, data)) == "bad-header"
+
+
+def test_an_unusual_rate_is_noted(tmp_path: Path) -> None:
+    found = read_bytes(tmp_path, encoded("x.aiff", rate=15872))
+    assert found.notes[-1] == "unusual sample rate 15872 Hz: perhaps a damaged header"
 
 
 def test_the_pattern_of_mp3_headers_is_what_frame_length_takes() -> None:

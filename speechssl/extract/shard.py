@@ -84,7 +84,8 @@ def _outcomes(
 def _record(utterance: Utterance, outcome: Outcome, writer: Writer) -> dict[str, Any]:
     """A row's line; its frames go to the writer."""
     if isinstance(outcome, AudioError):
-        return {"id": utterance.id, "code": outcome.code, "error": str(outcome)}
+        message = str(outcome).encode("utf-8", "backslashreplace").decode()  # a path need not be Unicode
+        return {"id": utterance.id, "code": outcome.code, "error": message}
     record: dict[str, Any] = {
         "id": utterance.id,
         "frames": len(outcome.frames),
