@@ -267,7 +267,7 @@ def _from_addresses(paths: list[str], how: _How, id_from: str) -> Sequence[Utter
     for path in paths:
         if not remote.is_address(path):
             raise DataError(f"{path}: files and addresses in one list; give them apart")
-        remote.check(path, remote.shown(path), allow_remote=how.allow_remote)
+        remote.check(path, "input", allow_remote=how.allow_remote)
         if folder.MANIFEST.search(urlsplit(path).path):
             raise DataError(f"{remote.shown(path)}: manifests are read from this machine only; copy it here first")
         parts = urlsplit(path)

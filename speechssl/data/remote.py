@@ -164,8 +164,8 @@ def _as_audio_error(error: BaseException, address: str) -> AudioError:
     name = shown(address)
     if isinstance(error, NotImplementedError):
         return AudioError("remote-refused", f"{name}: this kind of store cannot do that (write, for instance)")
-    status = _status(error)
-    if status in (404, 410) or (status is None and isinstance(error, FileNotFoundError)):
+    status, unheard = _answer(error)
+    if status in (404, 410) or (status is None and isinstance(error, FileNotFoundError) and not unheard):
         return AudioError("missing", f"{name}: no such file")
     if isinstance(error, PermissionError) or status in (401, 403):
         return AudioError("unreadable", f"{name}: permission denied")
@@ -176,11 +176,19 @@ def _as_audio_error(error: BaseException, address: str) -> AudioError:
     return AudioError("remote-failed", f"{name}: {detail}")
 
 
-def _status(error: BaseException | None) -> int | None:
-    """The answer's number; fsspec says "not found" of every failed question and keeps the answer as the cause."""
+def _answer(error: BaseException | None) -> tuple[int | None, bool]:
+    """The number of a store's answer, and whether there was none for want of a connection.
+
+    fsspec says "not found" of every question that fails and keeps what happened as the cause.
+    """
+    unheard = False
     while error is not None:
-        status = getattr(error, "status", None)
-        if isinstance(status, int):
-            return status
+        response = getattr(error, "response", None)  # botocore's
+        metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+        for status in (getattr(error, "status", None), metadata.get("HTTPStatusCode")):
+            if isinstance(status, int):
+                return status, False
+        of_transport = type(error).__module__.startswith("aiohttp") or isinstance(error, ConnectionError | TimeoutError)
+        unheard = unheard or of_transport
         error = error.__cause__
-    return None
+    return None, unheard

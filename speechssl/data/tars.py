@@ -69,7 +69,7 @@ def read_tars(
 def _open(path: str, shown: str, allow_remote: bool) -> BinaryIO:
     try:
         if remote.is_address(path):
-            remote.check(path, shown, allow_remote=allow_remote)
+            remote.check(path, "input", allow_remote=allow_remote)
             return remote.open_file(path)
         return open_regular(path)
     except AudioError as error:

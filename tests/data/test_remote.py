@@ -188,6 +188,14 @@ def test_a_store_that_stumbles_is_asked_again(server: str, monkeypatch: pytest.M
     assert len(read_utterance(utterance, sample_rate=16000, allow_remote=True).samples) == 1603
 
 
+def test_a_machine_that_is_not_there_is_no_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec raises FileNotFoundError for it."""
+    monkeypatch.setattr(remote.time, "sleep", lambda s: None)
+    with pytest.raises(AudioError) as caught:
+        remote.fetch("http://127.0.0.1:9/x.wav")
+    assert caught.value.code == "remote-failed"
+
+
 def test_a_store_that_hangs_is_left_behind() -> None:
     never = threading.Event()
     with pytest.raises(AudioError) as caught:
