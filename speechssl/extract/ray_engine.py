@@ -34,8 +34,10 @@ from speechssl.extract.worker import Settings
 
 _GRACE_S = 5.0  # for shards in hand when a stop is asked for
 _POLL_S = 0.2
+_CONNECT_S = 10.0
 _LOSSES = 3  # of every actor, on average, without a finished shard in between: that is no accident
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # Ray's name for it; "0" keeps its servers on 127.0.0.1 on Linux too
+_LONGEST = 30  # characters of the temporary folder: Ray's sockets are in it, and their paths end at 107
 _STORE_BYTES = 100 << 20  # of Ray's shared memory; the least it takes is 75 MB, and we keep nothing there
 
 
@@ -43,14 +45,20 @@ class Guard:
     """The actor: a pool of one worker process that is fed shard by shard."""
 
     def __init__(self) -> None:
-        self._tasks: SimpleQueue[Task] = SimpleQueue()
+        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._results: SimpleQueue[ShardResult | Exception] = SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     def begin(
         self, settings: Settings, time_limit_s: float, memory_limit_gb: float | None, folder: str
     ) -> Exception | None:
         """Get ready; what is wrong with this machine, if something is. folder: the driver's, for relative paths."""
         where = f"machine {socket.gethostname()}"
+        main = sys.modules["__main__"]
+        if Path(getattr(main, "__file__", None) or "").name == "default_worker.py":
+            main.__file__ = (
+                None  # Ray's; multiprocessing would run it in each of our worker processes, which imports Ray
+            )
         try:
             os.chdir(folder)
             found = jobs.load(settings.folder.parent)
@@ -61,13 +69,20 @@ class Guard:
         workers = max(1, engines.default_workers(settings.job.device) // settings.threads)
         limit = processes.memory_limit(memory_limit_gb, workers)
         settings = dataclasses.replace(settings, memory_limit=limit)
-        threading.Thread(target=self._serve, args=(settings, time_limit_s), daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, args=(settings, time_limit_s), daemon=True)
+        self._thread.start()
         return None
 
     def run(self, task: Task) -> ShardResult | Exception:
         """Run one shard; an exception that is returned would come for every other shard, too."""
         self._tasks.put(task)
         return self._results.get()
+
+    def end(self) -> None:
+        """End the worker process; for whoever holds a guard outside Ray, which ends actors with all they started."""
+        self._tasks.put(None)
+        if self._thread is not None:
+            self._thread.join()
 
     def _serve(self, settings: Settings, time_limit_s: float) -> None:
         from speechssl.extract.pool import Pool
@@ -103,7 +118,7 @@ class RayActors:
     ) -> None:
         """As `Engine.run`. Raises OSError where actors are lost again and again."""
         local = min(self.most, self.asked or engines.default_workers(settings.job.device))
-        with _cluster(self.address, local * settings.threads) as ray:
+        with cluster(self.address, local * settings.threads) as ray:
             self.workers = local if self.address is None else min(self.most, self.asked or _room(ray, settings))
             drive = _Drive(ray, self._actors(ray, settings), deque(), [], {})
             drive.start(self.workers)
@@ -200,9 +215,10 @@ def _room(ray: Any, settings: Settings) -> int:
 
 
 @contextmanager
-def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
+def cluster(address: str | None, cpus: int) -> Iterator[Any]:
     """Ray, connected: where the caller has done that already, as it is; else for this block."""
     engines.need_ray()
+    _check_address(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address is None and "ray" not in sys.modules:
         os.environ[_LOOPBACK] = "0"
@@ -216,7 +232,9 @@ def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
     with ExitStack() as stack:
         options: dict[str, Any] = {"address": address}
         if address is None:
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
+            short = tempfile.gettempdir() if len(tempfile.gettempdir()) < _LONGEST else "/tmp"
+            files = tempfile.TemporaryDirectory(prefix="ray-", dir=short, ignore_cleanup_errors=True)
+            place = stack.enter_context(files)
             options = {"address": "local", "num_cpus": cpus, "include_dashboard": False, "_temp_dir": place,
                        "object_store_memory": _STORE_BYTES}  # fmt: skip
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -229,3 +247,14 @@ def _cluster(address: str | None, cpus: int) -> Iterator[Any]:
             for number, handler in handlers.items():
                 signal.signal(number, handler)  # Ray's own would leave at once
         yield ray
+
+
+def _check_address(address: str | None) -> None:
+    """ConfigError where nothing answers at host:port; Ray would try for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon or "/" in host or not port.isdecimal():
+        return  # auto, or some other way that Ray knows
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"Ray at {address}: {error}; is `ray start --head` running there?") from None
