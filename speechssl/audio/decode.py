@@ -185,7 +185,7 @@ class AudioStream(Iterator[NDArray[np.float32]]):
             self._num_decoded += len(block)
             self._check_length(self._num_decoded)
             self._look_at(block)
-            yield block[:, 0].copy() if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+            yield block.reshape(-1) if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         if self.source.num_frames < 0 and self._num_decoded == 0:
             raise AudioError("empty", f"{self._source.name}: no samples")
 
@@ -232,8 +232,7 @@ class AudioStream(Iterator[NDArray[np.float32]]):
             to_skip -= skipped
 
     def _look_at(self, block: NDArray[np.float32]) -> None:
-        size = np.abs(block)
-        peak = float(size.max(initial=0.0))
+        peak = max(float(block.max(initial=0.0)), -float(block.min(initial=0.0)))  # NaN where there is one
         if not np.isfinite(peak):
             raise AudioError("non-finite", f"{self._source.name}: NaN or infinite samples")
         if peak > _LARGEST_SAMPLE:
@@ -241,7 +240,7 @@ class AudioStream(Iterator[NDArray[np.float32]]):
         self._peak = max(self._peak, peak)
         full_scale = 127 / 128 if self.source.subtype in ("PCM_U8", "PCM_S8") else 0.9999
         if peak >= full_scale:
-            self._num_full_scale += int(np.count_nonzero(size >= full_scale)) // block.shape[1]
+            self._num_full_scale += int(np.count_nonzero(np.abs(block) >= full_scale)) // block.shape[1]
 
 
 def _frame_range(source: Source, start_s: float | None, end_s: float | None, notes: list[str]) -> tuple[int, int]:

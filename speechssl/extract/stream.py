@@ -1,16 +1,18 @@
 """Features of a corpus as a stream, for who needs them once or several times but not on the disk (k-means).
 
 Utterances are encoded in worker processes, a few ahead of the reader, or in this process with workers=0. A recording
-that cannot be used is left out and noted in `failures`. Long recordings come as memory maps of scratch files.
+that cannot be used is left out and noted in `failures`; so is one that shows no progress for `time_limit_s`, whose
+processes are ended (not with workers=0). Long recordings come as memory maps of scratch files.
 """
 
 import multiprocessing
 import os
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,6 +26,7 @@ from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
 from speechssl.extract import atomic
 from speechssl.extract.job import Job, LongAudio, Manifest, ModelSpec, Precision, choose_kernel
+from speechssl.extract.processes import kill_children
 from speechssl.extract.worker import Settings, die_with_parent, load
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 _TAG = "speechssl-stream"  # of scratch folders among everybody's temporary files
 _AHEAD = 4  # utterances in hand per worker
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ class _Result:
     failure: tuple[str, str] | None = None  # code, message
     path: Path | None = None
     shape: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class _InHand:
+    number: int
+    utterance: Utterance
+    future: Future[_Result]
 
 
 @dataclass
@@ -58,12 +69,14 @@ class FeatureStream:
     long_audio: LongAudio = field(default_factory=LongAudio)
     allow_pipes: bool = False
     allow_remote: bool = False
+    time_limit_s: float = 300.0  # without any progress on an utterance
     progress: Callable[[int, float], None] = lambda rows, seconds: None  # called per utterance
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> reason code, message
     seconds: float = 0.0  # of audio in the last pass
     _settings: Settings | None = None
     _here: "Encoder | None" = None
     _pool: ProcessPoolExecutor | None = None
+    _signs: Any = None  # of life: for each utterance in hand the time of the last one, shared with the workers
 
     def __enter__(self) -> "FeatureStream":
         return self
@@ -98,30 +111,58 @@ class FeatureStream:
     def _in_this_process(self, scratch: Path) -> Iterator[tuple[Utterance, _Result]]:
         self._here = self._here or load(self._make_settings(scratch))
         for number, utterance in enumerate(self.corpus.utterances):
-            yield utterance, _encode(self._here, utterance, scratch / str(number))
+            yield utterance, _encode(self._here, utterance, scratch / str(number), lambda: None)
 
     def _in_processes(self, scratch: Path) -> Iterator[tuple[Utterance, _Result]]:
         rows = iter(enumerate(self.corpus.utterances))
-        waiting: deque[tuple[Utterance, Future[_Result]]] = deque()
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, context, _start, (self._make_settings(scratch),))
+        in_hand: deque[_InHand] = deque()
         try:
             while True:
-                for number, utterance in islice(rows, self.workers * _AHEAD - len(waiting)):
-                    waiting.append((utterance, self._pool.submit(_work, utterance, scratch / str(number))))
-                if not waiting:
+                for number, utterance in islice(rows, self.workers * _AHEAD - len(in_hand)):
+                    in_hand.append(_InHand(number, utterance, self._submit(number, utterance, scratch)))
+                if not in_hand:
                     return
-                utterance, future = waiting.popleft()
-                yield utterance, future.result()
+                if wait([in_hand[0].future], timeout=_POLL_S).done:
+                    yield in_hand[0].utterance, in_hand.popleft().future.result()
+                else:
+                    self._end_hangs(in_hand, scratch)
         except BrokenProcessPool:
-            names = ", ".join([utterance.id, *(later.id for later, _ in waiting)][: self.workers])
+            names = ", ".join([one.utterance.id for one in in_hand][: self.workers])
             raise DataError(
                 f"a worker process died, at or soon after {names}: out of memory? Try fewer --workers, or leave it out"
             ) from None
         finally:
-            for _, future in waiting:
-                future.cancel()
+            for one in in_hand:
+                one.future.cancel()
+
+    def _submit(self, number: int, utterance: Utterance, scratch: Path) -> Future[_Result]:
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._signs = context.RawArray("d", self.workers * _AHEAD)
+            arguments = (self._make_settings(scratch), self._signs)
+            self._pool = ProcessPoolExecutor(self.workers, context, _start, arguments)
+        slot = number % len(self._signs)
+        self._signs[slot] = 0.0  # not begun
+        return self._pool.submit(_work, utterance, scratch / str(number), slot)
+
+    def _end_hangs(self, in_hand: deque[_InHand], scratch: Path) -> None:
+        """Give up what shows no sign of life; the other recordings in hand go to new processes."""
+        now, size = time.monotonic(), len(self._signs)
+        began = [one for one in in_hand if not one.future.done() and self._signs[one.number % size]]
+        hung = {one.number for one in began if now - self._signs[one.number % size] > self.time_limit_s}
+        if not hung or self._pool is None:
+            return
+        for process in list(self._pool._processes.values()):  # there is no public way before Python 3.14
+            kill_children(process.pid or 0)
+            process.kill()
+        self.close()
+        for one in in_hand:
+            if one.number in hung:
+                one.future = Future()
+                message = f"{one.utterance.audio}: no progress within {self.time_limit_s:g} s"
+                one.future.set_result(_Result(None, failure=("timeout", message)))
+            elif one.future.cancelled() or one.future.exception() is not None:
+                one.future = self._submit(one.number, one.utterance, scratch)
 
     def _make_settings(self, scratch: Path) -> Settings:
         if self._settings is None:
@@ -136,23 +177,28 @@ class FeatureStream:
 
 
 _encoder: "Encoder | None" = None  # of a worker process
+_signs_of_life: Any = None
 
 
-def _start(settings: Settings) -> None:
-    global _encoder
+def _start(settings: Settings, signs: Any) -> None:
+    global _encoder, _signs_of_life
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     threading.Thread(target=die_with_parent, daemon=True).start()  # the executor's own queue never ends for them
-    _encoder = load(settings)
+    _encoder, _signs_of_life = load(settings), signs
 
 
-def _work(utterance: Utterance, spool: Path) -> _Result:
+def _work(utterance: Utterance, spool: Path, slot: int) -> _Result:
+    def beat() -> None:
+        _signs_of_life[slot] = time.monotonic()
+
     assert _encoder is not None
-    return _encode(_encoder, utterance, spool)
+    beat()
+    return _encode(_encoder, utterance, spool, beat)
 
 
-def _encode(encoder: "Encoder", utterance: Utterance, spool: Path) -> _Result:
+def _encode(encoder: "Encoder", utterance: Utterance, spool: Path, beat: Callable[[], None]) -> _Result:
     try:
-        encoded = encoder.encode(utterance, spool, lambda: None)
+        encoded = encoder.encode(utterance, spool, beat)
     except AudioError as error:
         return _Result(None, failure=(error.code, str(error)))
     seconds = encoded.num_samples / encoder.job.model.sample_rate

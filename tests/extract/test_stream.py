@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechssl.data.corpus import open_corpus
+from speechssl.data.corpus import Corpus, open_corpus
+from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 from speechssl.extract.job import LongAudio, ModelSpec
 from speechssl.extract.outputs import read_features
@@ -50,6 +51,20 @@ def test_a_reader_that_stops_early_leaves_no_process_behind(tmp_path: Path) -> N
         assert stream._pool is not None
         processes = list(stream._pool._processes.values())
     assert processes and not any(process.is_alive() for process in processes)
+
+
+def test_a_recording_that_hangs_is_left_out_and_the_others_come_in_order(tmp_path: Path) -> None:
+    recordings = corpus(tmp_path / "in", 9)
+    os.mkfifo(tmp_path / "fifo")
+    rows = list(recordings.utterances)
+    for place, name in ((4, "hangs"), (4, "hangs too")):
+        rows.insert(place, Utterance(name, f"cat {tmp_path / 'fifo'} |", pipe=True))
+    with FeatureStream(Corpus(rows, "list", "rows"), SPEC, workers=2, allow_pipes=True, time_limit_s=1.0) as stream:
+        found = [name for name, _ in stream()]
+        assert found == [utterance.id for utterance in recordings.utterances]
+        assert {name: code for name, (code, _) in stream.failures.items()} == dict.fromkeys(
+            ["hangs", "hangs too"], "timeout"
+        )
 
 
 def test_a_dead_worker_is_an_error_that_names_the_utterance(tmp_path: Path) -> None:
