@@ -29,7 +29,7 @@ from tests.extract.helpers import corpus, model
 
 # What holds times; and what is no output (or one line more for every shard, checked on its own).
 OTHER = re.compile(r"report\.json|sha256sums|journal.*\.jsonl|lock.*|ballast")
-STORES = ("npy", "npz", "safetensors", "ark")
+STORES = ("npy", "npz", "safetensors", "ark", "tar")
 
 
 @pytest.fixture(scope="module")

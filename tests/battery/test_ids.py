@@ -1,9 +1,11 @@
 """Odd ids through every writer: refused with their row before anything is computed, or unchanged on reading back."""
 
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import kaldiio
 import numpy as np
@@ -68,6 +70,11 @@ def of_npz(path: Path) -> list[str]:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
+def members(path: Path) -> list[tuple[str, bytes]]:
+    with tarfile.open(path) as archive:
+        return [(member.name, archive.extractfile(member).read()) for member in archive]  # type: ignore[union-attr]
+
+
 def of_safetensors(path: Path) -> list[str]:
     with safe_open(path, framework="numpy") as file:
         return sorted(file.keys())
@@ -81,12 +88,18 @@ INDEPENDENT: dict[str, Callable[[Path], list[str]]] = {
     "npz": lambda out: np.load(out / "units.npz")["ids"].tolist(),
     "parquet": lambda out: parquet.read_table(out / "units.parquet")["id"].to_pylist(),
     "ark": lambda out: [name for name, _ in kaldiio.load_ark(str(out / "units.ark"))],
+    "tar": lambda out: [
+        json.loads(data)["id"] for name, data in members(out / "units.00000.tar") if name.endswith(".json")
+    ],
 }
 INDEPENDENT_STORES: dict[str, Callable[[Path], list[str]]] = {
     "npy": lambda shards: [json.loads(line)["id"] for path in shards.glob("*.jsonl") for line in lines(path)],
     "npz": lambda shards: [name for path in shards.glob("*.npz") for name in of_npz(path)],
     "safetensors": lambda shards: [name for path in shards.glob("*.safetensors") for name in of_safetensors(path)],
     "ark": lambda shards: [name for path in shards.glob("*.ark") for name, _ in kaldiio.load_ark(str(path))],
+    "tar": lambda shards: [
+        unquote(name.removesuffix(".npy")) for path in shards.glob("*.tar") for name, _ in members(path)
+    ],
 }
 
 
