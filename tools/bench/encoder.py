@@ -1,121 +1,78 @@
 #!/usr/bin/env python3
-"""Features of one layer on a CPU, one utterance at a time: transformers, our plain module, our fast form.
+"""Features of one layer of a corpus of mixed lengths: transformers as scripts call it, and ours.
 
-    OMP_WAIT_POLICY=passive python tools/bench/encoder_cpu.py --threads 1
-    OMP_WAIT_POLICY=passive python tools/bench/encoder_cpu.py --threads 2 --utterances 6
-    python tools/bench/encoder_cpu.py --low           (bf16 and int8 too)
+    OMP_WAIT_POLICY=passive python tools/bench/encoder.py --threads 1 --low
+    OMP_WAIT_POLICY=passive python tools/bench/encoder.py --utterances 8 --rounds 3 --parts    (where our time goes)
+    python tools/bench/encoder.py --device cuda --utterances 256                               (an accelerator)
+    python tools/bench/encoder.py --tiny --batches --rounds 1           (tries the bench itself, the accelerator's too)
 
-Random weights of the base size; lengths are quantiles of a log-normal law between 1 and 35 s. Every utterance is timed
-by all in turn, `--repeats` times, and counts with its median; one run before is not counted. Wall time and CPU time
-are both given: where other work shares the cores, CPU time is the fairer one. The same run measures what the machine
-can do: products by MKL and by oneDNN, and the limit of its fused multiply-adds where there is a C compiler.
-`transformers` computes all layers, as it always does; the others stop at the asked one.
+Random weights of the base size; lengths are log-normal between 1 and 35 s, in no order. Every round lets all in turn do
+the whole corpus; given are medians of the rounds. On a CPU ratios are of CPU time, which other work on the cores
+disturbs least; wall time stands beside it. The same run measures what the machine can do: products by MKL and by oneDNN
+and the limit of its fused multiply-adds (where there is a C compiler), or one large product on an accelerator.
+
+`transformers` computes all its layers, since `output_hidden_states=True` is how its users ask for one; "stops" is the
+same model cut off above the asked layer, as fairseq's `extract_features` does. "8 in file order" pads eight utterances
+to the longest, without a mask, which is how the base models' own feature extractor is set; "sorted" does so after
+sorting by length. Useful: textbook products of the real samples up to the asked layer, as a share of the limit.
+Computed: of all layers and the padding as well. "Error" is the largest difference from transformers one by one (in its
+own batches: the influence of neighbours and padding), "units" the share of frames with the same nearest of 500 frames.
 """
 
 import argparse
-import math
-import shutil
-import statistics
-import subprocess
+import copy
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 import transformers
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from speechssl import encoders
-from speechssl.encoders.pretrained import EncoderCard, Pretrained, best_kernel
+sys.path.insert(0, str(Path(__file__).parent))
+from machine import device_rate, fma_limit, medians, print_cpu_rates, products, utterances
+
+from speechssl.convert import load_encoder
+from speechssl.encoders.pretrained import Pretrained, best_kernel
 from speechssl.nn.fast.encoder import FastEncoder
-from speechssl.nn.fast.linear import PackedLinear
 
-FMA = """
-#include <stdio.h>
-#include <time.h>
-typedef float V __attribute__((vector_size(%(bytes)d)));
-#define ALL(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
-#define DECLARE(i) V a##i = {i};
-#define STEP(i) a##i = a##i * b + c; asm volatile("" : "+v"(a##i));
-static double now(void) {
-  struct timespec t; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); return t.tv_sec + 1e-9 * t.tv_nsec;
-}
-int main(void) {
-  double best = 1e9; V b = {0}, c = {0}; b += 0.999f; c += 0.001f;
-  for (int r = 0; r < 20; r++) { ALL(DECLARE) double t = now();
-    for (long k = 0; k < 3000000; k++) { ALL(STEP) }
-    t = now() - t; if (t < best) best = t; }
-  printf("%%f", 3e6 * 12 * %(bytes)d / 4 * 2 / best / 1e9);
-}
-"""
+Contestant = Callable[[], list[Tensor]]
+TINY = {"conv_dim": (32,) * 7, "hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 96,
+        "num_hidden_layers": 4}  # fmt: skip
 
 
-def fma_limit() -> float | None:
-    """GFLOP/s of one core that does nothing but fused multiply-adds; None without a C compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        return None
-    rates = []
-    with tempfile.TemporaryDirectory() as folder:
-        for width in (32, 64):  # AVX2, AVX-512
-            source, program = Path(folder, "fma.c"), Path(folder, f"fma{width}")
-            source.write_text(FMA % {"bytes": width})
-            flags = ["-O3", "-march=native", "-ffp-contract=fast"]
-            done = subprocess.run([compiler, *flags, source, "-o", program], capture_output=True)
-            if done.returncode == 0:
-                ran = subprocess.run([program], capture_output=True, text=True)
-                rates += [float(ran.stdout)] if ran.returncode == 0 else []
-    return max(rates, default=None)
+def batches(wavs: Sequence[Tensor], order: Sequence[int], size: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Indices and the padded waveforms [B, S] of each batch."""
+    for start in range(0, len(order), size):
+        some = list(order[start : start + size])
+        yield some, pad_sequence([wavs[i] for i in some], batch_first=True)
 
 
-def medians(contestants: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Median wall and CPU seconds of each, all in turn."""
-    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    for repeat in range(repeats + 1):
-        for name, work in contestants.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            work()
-            if repeat:
-                spent[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {name: (statistics.median(w for w, _ in t), statistics.median(c for _, c in t)) for name, t in spent.items()}
+def by_length(wavs: Sequence[Tensor]) -> list[int]:
+    return sorted(range(len(wavs)), key=lambda i: len(wavs[i]))
 
 
-def utterances(count: int, rate: int) -> list[Tensor]:
-    """Noise of log-normal lengths: median 9 s, 1 to 35 s."""
-    normal = statistics.NormalDist()
-    quantiles = [math.exp(math.log(9) + 0.7 * normal.inv_cdf((i + 0.5) / count)) for i in range(count)]
-    generator = torch.Generator().manual_seed(0)
-    return [0.1 * torch.randn(round(min(35.0, max(1.0, s)) * rate), generator=generator) for s in quantiles]
+def padded(model: Callable[[Tensor], Tensor], wavs: Sequence[Tensor], order: Sequence[int], size: int,
+           frames: Callable[[Tensor], Tensor]) -> list[Tensor]:  # fmt: skip
+    """Features [T, C] of each utterance, computed in padded batches by `model` [B, S] -> [B, T, C]."""
+    found: dict[int, Tensor] = {}
+    for some, wav in batches(wavs, order, size):
+        x = model(wav)
+        found |= {i: row[: int(frames(torch.tensor(len(wavs[i]))))] for i, row in zip(some, x, strict=True)}
+    return [found[i] for i in range(len(wavs))]
 
 
-def products(config: Any, num_samples: int, layer: int) -> float:
-    """GFLOP of the textbook computation up to a layer (what the fast form saves is not taken off)."""
-    total, rows, channels = 0.0, num_samples, 1
-    for width, kernel, stride in config.conv_layers:
-        rows = (rows - kernel) // stride + 1
-        total += rows * width * channels * kernel
-        channels = width
-    dim = config.dim
-    total += rows * dim * (channels + dim // config.pos_conv_groups * config.pos_conv_kernel * config.pos_conv_depth)
-    total += layer * rows * (4 * dim * dim + 2 * dim * config.ffn_dim + 2 * rows * dim)
-    return 2 * total / 1e9
-
-
-def gemm_rates(repeats: int) -> None:
-    print("products, GFLOP/s (wall, CPU)           MKL          oneDNN, packed")
-    for rows, width, out in ((500, 768, 3072), (500, 3072, 768), (1600, 1024, 512)):
-        x, weight, bias = torch.randn(rows, width), torch.randn(out, width), torch.randn(out)
-        packed = PackedLinear(weight, bias)
-        contestants: dict[str, Callable[[], object]] = {
-            "mkl": lambda x=x, w=weight, b=bias: F.linear(x, w, b), "onednn": lambda x=x, p=packed: p(x),
-        }  # fmt: skip
-        work = 2e-9 * rows * width * out
-        found = medians(contestants, 2 * repeats + 1)
-        rates = "   ".join(f"{work / wall:6.1f} {work / cpu:6.1f}" for wall, cpu in found.values())
-        print(f"  [{rows}, {width}] x [{width}, {out}]".ljust(34), rates, flush=True)
+def ours_padded(ours: Pretrained, wavs: Sequence[Tensor], order: Sequence[int], size: int, layer: int) -> list[Tensor]:
+    """The same by our plain form, which is told the lengths."""
+    found: dict[int, Tensor] = {}
+    for some, wav in batches(wavs, order, size):
+        lengths = torch.tensor([len(wavs[i]) for i in some], device=wav.device)
+        states, counts = ours.encoder.layers(wav, lengths, upto=layer)
+        found |= {i: row[:n] for i, row, n in zip(some, states[layer], counts.tolist(), strict=True)}
+    return [found[i] for i in range(len(wavs))]
 
 
 def parts(encoder: FastEncoder, wav: Tensor, layer: int, repeats: int) -> None:
@@ -138,79 +95,134 @@ def parts(encoder: FastEncoder, wav: Tensor, layer: int, repeats: int) -> None:
         "norms": (layer, lambda: (block._ffn_norm(x), block._attention_norm(x))),
     }
     found = medians({name: step for name, (_, step) in steps.items()}, repeats)
-    whole, known = found["whole"][1], 0.0
+    total, known = found["whole"][1], 0.0
     print(f"parts of the fast form, {len(wav) / encoder.sample_rate:.1f} s of audio, CPU time")
     for name, (times, _) in steps.items():
-        share = times * found[name][1] / whole
+        share = times * found[name][1] / total
         known += share if name != "whole" else 0
         print(f"  {name:24s}{1e3 * times * found[name][1]:9.1f} ms {share:7.1%}")
     print(f"  {'rest':24s}{'':12s} {1 - known:7.1%}", flush=True)
 
 
-def whole(contestants: dict[str, Callable[[Tensor], Tensor]], wavs: Sequence[Tensor], repeats: int,
-          ) -> dict[str, tuple[float, float]]:  # fmt: skip
-    totals = dict.fromkeys(contestants, (0.0, 0.0))
-    for wav in wavs:
-        found = medians({n: lambda c=c, wav=wav: c(wav) for n, c in contestants.items()}, repeats)
-        totals = {name: (wall + found[name][0], cpu + found[name][1]) for name, (wall, cpu) in totals.items()}
-    return totals
+def models(family: str, tiny: bool, layer: int, device: str) -> tuple[torch.nn.Module, torch.nn.Module, Pretrained]:
+    """transformers' model, the same cut off above the layer, and ours with the same weights."""
+    name = {"hubert": "Hubert", "wav2vec2": "Wav2Vec2", "wavlm": "WavLM"}[family]
+    peer = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**TINY if tiny else {})).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        peer.save_pretrained(folder)
+        ours = load_encoder(folder, normalize=False)
+    ours.encoder.to(device)
+    short = copy.copy(peer)
+    short._modules = {**peer._modules, "encoder": copy.copy(peer.encoder)}
+    short.encoder._modules = {**peer.encoder._modules, "layers": peer.encoder.layers[:layer]}
+    return peer.to(device), short.to(device), ours
+
+
+def same_units(x: Sequence[Tensor], y: Sequence[Tensor], num_units: int = 500) -> float:
+    """Share of frames that have the same nearest codeword, of a codebook of frames of y."""
+    frames, others = torch.cat(list(y)), torch.cat(list(x))
+    centres = frames[:: max(1, len(frames) // num_units)][:num_units]
+    return float((torch.cdist(others, centres).argmin(1) == torch.cdist(frames, centres).argmin(1)).float().mean())
 
 
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=("hubert", "wav2vec2", "wavlm"), default="hubert")
-    parser.add_argument("--layer", type=int, default=9)
-    parser.add_argument("--utterances", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--layer", type=int, help="default: 9, with --tiny 3")
+    parser.add_argument("--utterances", type=int, default=16)
+    parser.add_argument("--median-s", type=float, default=9.0, help="of the lengths")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--low", action="store_true", help="bf16 and int8 too")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--low", action="store_true", help="bf16 and, on a CPU, int8 too")
+    parser.add_argument("--batches", action="store_true", help="our plain form in batches too, as on an accelerator")
+    parser.add_argument("--parts", action="store_true", help="where the fast form's time goes")
+    parser.add_argument("--tiny", action="store_true", help="tiny models: to try this script")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    cpu = args.device == "cpu"
+    layer = args.layer or (3 if args.tiny else 9)
+    peer, short, plain = models(args.family, args.tiny, layer, args.device)
+    config, rate = plain.encoder.config, plain.encoder.sample_rate
+    wavs = [wav.to(args.device) for wav in utterances(args.utterances, rate, args.median_s)]
+    order, sort = range(len(wavs)), by_length(wavs)
+    seconds = sum(map(len, wavs)) / rate
+    frames = plain.encoder.frame_lengths
+    contestants: dict[str, Contestant] = {}
+    computed: dict[str, float] = {}  # GFLOP, padding and all layers included
 
-    name = {"hubert": "Hubert", "wav2vec2": "Wav2Vec2", "wavlm": "WavLM"}[args.family]
-    peer = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")()).eval()
-    plain = Pretrained(encoders.build(args.family, {}).eval(), EncoderCard(args.family, {}))
-    ours = plain.with_kernel("fast")
-    wavs = utterances(args.utterances, plain.encoder.sample_rate)
-    seconds = sum(map(len, wavs)) / plain.encoder.sample_rate
-    contestants: dict[str, Callable[[Tensor], Tensor]] = {
-        "transformers": lambda wav: peer(wav[None], output_hidden_states=True).hidden_states[args.layer],
-        "plain": lambda wav: plain.features(wav, args.layer),
-        "fast": lambda wav: ours.features(wav, args.layer),
-    }
-    for precision in ("bf16", "int8") if args.low else ():
+    def add(name: str, work: Contestant, top: int, order: Sequence[int] = order, size: int = 1) -> None:
+        contestants[name] = work
+        longest = [(len(some), wav.shape[1]) for some, wav in batches(wavs, order, size)]
+        computed[name] = sum(n * products(config, samples, top) for n, samples in longest)
+
+    def whole(x: Tensor) -> Tensor:
+        return peer(x, output_hidden_states=True).hidden_states[layer]
+
+    def stops(x: Tensor) -> Tensor:
+        return short(x, output_hidden_states=True).hidden_states[layer]
+
+    every, size = config.num_layers, args.batch
+    add("transformers", lambda: padded(whole, wavs, order, 1, frames), every)
+    add("  stops", lambda: padded(stops, wavs, order, 1, frames), layer)
+    add(f"  {size} in file order", lambda: padded(whole, wavs, order, size, frames), every, order, size)
+    add(f"  {size} sorted", lambda: padded(whole, wavs, sort, size, frames), every, sort, size)
+    add("plain", lambda: [plain.features(wav, layer) for wav in wavs], layer)
+    if cpu:
+        ours = plain.with_kernel("fast")
+        add("fast", lambda: [ours.features(wav, layer) for wav in wavs], layer)
+    if args.batches or not cpu:
+        add(f"plain, {size} sorted", lambda: ours_padded(plain, wavs, sort, size, layer), layer, sort, size)
+    for precision in (("bf16", "int8") if cpu else ("bf16",)) if args.low else ():
         low = plain.with_precision(precision)
-        contestants[precision] = lambda wav, low=low: low.features(wav, args.layer)
-        if best_kernel(args.family, precision=precision, device="cpu") == "fast":
-            fast = low.with_kernel("fast")
-            contestants[f"fast {precision}"] = lambda wav, fast=fast: fast.features(wav, args.layer)
+        if best_kernel(args.family, precision=precision, device=args.device) == "fast":
+            low = low.with_kernel("fast")
+        add(f"{low.kernel} {precision}", lambda low=low: [low.features(wav, layer) for wav in wavs], layer)
+        if not cpu:
+            add(f"bf16, {size} sorted", lambda low=low: ours_padded(low, wavs, sort, size, layer), layer, sort, size)
 
-    core = fma_limit()
-    limit = core * args.threads if core else None
-    print(f"{args.family} base, layer {args.layer}, {len(wavs)} utterances, {seconds:.0f} s, {args.threads} threads")
+    core = fma_limit() if cpu else device_rate(args.device, torch.float32)
+    limit = core * (args.threads if cpu else 1) if core else None
+    print(f"{args.family} {'tiny' if args.tiny else 'base'}, layer {layer}, {len(wavs)} utterances of "
+          f"{min(map(len, wavs)) / rate:.1f} to {max(map(len, wavs)) / rate:.1f} s, {seconds:.0f} s, "
+          f"{f'{args.threads} threads' if cpu else torch.cuda.get_device_name()}, "
+          f"medians of {args.rounds} rounds")  # fmt: skip
     print(f"torch {torch.__version__}, transformers {transformers.__version__} ({peer.config._attn_implementation})")
-    print(f"limit of fused multiply-adds: {f'{limit:.0f} GFLOP/s' if limit else 'not measured (no C compiler)'}")
-    gemm_rates(args.repeats)
-    work = sum(products(plain.encoder.config, len(wav), args.layer) for wav in wavs)
-    totals = whole(contestants, wavs, args.repeats)
-    print(f"textbook products up to layer {args.layer}: {work / seconds:.1f} GFLOP per second of audio")
-    print("               ms per second of audio    times transformers    of the limit    error")
-    print("                    wall      CPU           wall    CPU        wall    CPU")
-    base = totals["transformers"]
-    for name, (wall, cpu) in totals.items():
-        shares = [f"{work / t / limit:7.1%}" if limit else "      -" for t in (wall, cpu / args.threads)]
-        worst = ""
-        if name not in ("transformers", "plain"):
-            pairs = [(contestants[name](wav), contestants["plain"](wav)) for wav in (wavs[0], wavs[-1])]
-            worst = f"{max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs):9.1e}"
-        print(f"{name:14s} {1e3 * wall / seconds:9.1f} {1e3 * cpu / seconds:8.1f} {base[0] / wall:14.2f} "
-              f"{base[1] / cpu:6.2f}     {shares[0]} {shares[1]} {worst}", flush=True)  # fmt: skip
-    encoder = ours.encoder
-    assert isinstance(encoder, FastEncoder)
-    if args.family != "wavlm":  # its attention has biases on top
-        parts(encoder, wavs[len(wavs) // 2], args.layer, args.repeats)
+    what = "limit of fused multiply-adds" if cpu else "one large product in float32"
+    print(f"{what}: {f'{limit:.0f} GFLOP/s' if limit else 'not measured (no C compiler)'}")
+    if cpu:
+        print_cpu_rates(5)
+    else:
+        print(f"one large product in bfloat16: {device_rate(args.device, torch.bfloat16):.0f} GFLOP/s")
+    work = sum(products(config, len(wav), layer) for wav in wavs)
+    results = {name: run() for name, run in contestants.items()}
+    found = medians(contestants, args.rounds, warm=0)
+    print(f"textbook products up to layer {layer}: {work / seconds:.1f} GFLOP per second of audio")
+    kind = 1 if cpu else 0
+    print("                      ms per s of audio     times faster than      share of limit")
+    print(f"                          wall     CPU  one by one  {size} padded   useful computed      error    units")
+    base, pads = (found[name][kind] for name in ("transformers", f"  {size} in file order"))
+    for name, times in found.items():
+        spent = times[kind] / (args.threads if cpu else 1)
+        shares = [f"{100 * w / spent / limit:7.1f}%" if limit else "       -" for w in (work, computed[name])]
+        pairs = list(zip(results[name], results["transformers"], strict=True))
+        error = max(float((a - b).abs().max()) for a, b in pairs)
+        print(f"{name:22s} {1e3 * times[0] / seconds:7.1f} {1e3 * times[1] / seconds:7.1f} {base / times[kind]:10.2f} "
+              f"{pads / times[kind]:9.2f}  {shares[0]} {shares[1]}  {error:9.1e} "
+              f"{same_units(results[name], results['transformers']):8.2%}", flush=True)  # fmt: skip
+    if cpu:
+        encoder = ours.encoder
+        some, wav = next(batches(wavs, order, size))
+        states, counts = encoder.layers(wav, torch.tensor([len(wavs[i]) for i in some]), upto=layer)
+        change = max(float((states[layer][j, : counts[j]] - ours.features(wavs[i], layer)).abs().max())
+                     for j, i in enumerate(some))  # fmt: skip
+        print(f"fast form in one padded batch of {len(some)} and alone: largest difference {change}")
+        if args.parts and args.family != "wavlm":  # its attention has biases on top
+            assert isinstance(encoder, FastEncoder)
+            parts(encoder, wavs[sort[len(sort) // 2]], layer, args.rounds)
 
 
 if __name__ == "__main__":

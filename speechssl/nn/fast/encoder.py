@@ -4,7 +4,7 @@
 different here: products go through oneDNN with packed weights (`linear`), the convolutions are products too and go by
 tiles (`conv`), the positional convolution goes through the frequency domain (`position`), and an utterance is always
 computed alone, without padding: a batch is a loop, in which nobody waits for the longest.
-`tools/bench/encoder_cpu.py` measures what this gains.
+`tools/bench/encoder.py` measures what this gains.
 
 In bfloat16 the weights and inputs of products are rounded, attention scores too; the first convolution, norms, the
 residual stream and attention with relative positions stay float32.
