@@ -43,8 +43,9 @@ def make_batch(case: Case, lengths: tuple[int, ...] = LENGTHS, *, extra: int = 0
         wav[row, :length] = 0.3 * phase.sin() + 0.02 * torch.randn(length, generator=generator)
         num_frames = (length - 400) // 320 + 1
         labels[row, :num_frames] = notes[200::320][:num_frames]
-    return Batch(wav, torch.tensor(lengths), torch.tensor([17 * length for length in lengths]), tuple(map(str, lengths)),
-                 labels if case.labels else None, torch.arange(len(lengths)) % 2)  # fmt: skip
+    seeds = torch.tensor([17 * length for length in lengths])
+    groups = torch.arange(len(lengths)) % 2
+    return Batch(wav, torch.tensor(lengths), seeds, tuple(map(str, lengths)), labels if case.labels else None, groups)
 
 
 def loss(objective: nn.Module, batch: Batch, seed: int = 3) -> Tensor:

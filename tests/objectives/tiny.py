@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.encoders.tiny import BASE
+from tests.encoders import tiny as encoders
 
 NUM_LABELS = 7
-ENCODER: dict[str, Any] = {**BASE, "num_layers": 2}
+ENCODER: dict[str, Any] = {**encoders.BASE, "num_layers": 2}
+LARGE: dict[str, Any] = {**encoders.LARGE, "num_layers": 2}
 
 
 @dataclass(frozen=True)
@@ -26,5 +27,10 @@ TINY: dict[str, list[Case]] = {
     "hubert": [
         Case({"code_dim": 8, "masking": {"gradient": 1.0}}, labels=True),
         Case({"code_dim": 8, "unmasked_weight": 0.5, "masking": {"channels": {"share": 0.3}}}, labels=True),
+    ],
+    "wav2vec2": [
+        # the diversity loss is about all frames of a batch together
+        Case({"dim": 8, "entries": 5, "negatives": 6}, family="wav2vec2", additive=False),
+        Case({"dim": 8, "entries": 5, "negatives": 6, "diversity": 0.0}, family="wav2vec2", encoder=LARGE),
     ],
 }
