@@ -1,11 +1,14 @@
 """Self-supervised pre-training with any objective.
 
-    python -m recipes.pretrain recipes/conf/hubert_base.toml run=exp/hubert data.train=data/train data.labels=exp/units
-    torchrun --nproc-per-node 8 -m recipes.pretrain conf.toml run=exp/hubert device=cuda
+    python -m recipes.pretrain recipes/conf/hubert.toml run=exp/hubert data.train=data/train data.labels=exp/units
+    python -m recipes.pretrain recipes/conf/hubert.toml recipes/conf/tiny.toml data.train=data/dev data.labels=exp/units
+    torchrun --nproc-per-node 8 -m recipes.pretrain recipes/conf/hubert.toml device=cuda data.train=...
 
-Builds things in order: data, encoder, objective, trainer. Goes on from the newest checkpoint in the run's folder where
-there is one. Writes into it: config.toml (everything resolved), log.jsonl, checkpoints/, encoder/ (what `speechssl
-features --encoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
+Takes TOML files, of which the later win, and key=value overrides. recipes/conf has the papers' settings; tiny.toml
+makes any of them small enough for two cores. Builds things in order: data, encoder, objective, trainer. Goes on from
+the newest checkpoint in the run's folder where there is one. Writes into it: config.toml (everything resolved),
+log.jsonl, checkpoints/, encoder/ (what `speechssl features --encoder` reads) and result.json. Exit code: 0 trained to
+the end, 2 stopped early or refused.
 """
 
 import dataclasses
@@ -52,7 +55,7 @@ class Run:
 
     objective: str  # a module in speechssl.objectives
     data: Data
-    encoder: dict[str, Any]  # family and the values of its Config; or checkpoint = anything load_encoder reads
+    encoder: dict[str, Any]  # family, preset and values of its Config; or checkpoint = anything load_encoder reads
     run: str = "exp/pretrain"  # the run's folder
     settings: dict[str, Any] = field(default_factory=dict)  # the objective's Config
     normalize: bool = False  # waveforms to zero mean and unit variance
@@ -72,8 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(__doc__)
         return 0 if arguments else 2
     try:
-        path = None if "=" in arguments[0] else Path(arguments[0])
-        run = config.load(Run, path, arguments[0 if path is None else 1 :])
+        files = [Path(argument) for argument in arguments if "=" not in argument]
+        run = config.load(Run, files, [argument for argument in arguments if "=" in argument])
         with joined(run.device) as group:
             return train(run, group)
     except SpeechSSLError as error:
@@ -134,7 +137,7 @@ def make_encoder(run: Run) -> tuple[nn.Module, EncoderCard]:
         if loaded.card.normalize != run.normalize:
             raise ConfigError(f"normalize={run.normalize}, but {source} was trained with {loaded.card.normalize}")
         return loaded.encoder.requires_grad_(True), dataclasses.replace(loaded.card, name=f"{source}, trained further")
-    encoder = encoders.build(family, values)
+    encoder = encoders.build(family, encoders.preset(family, values.pop("preset", None)) | values)
     initialize(encoder, torch.Generator().manual_seed(run.seed))
     name = f"{run.objective} pre-training, seed {run.seed}"
     return encoder, EncoderCard(family, config.to_dict(encoder.config), name=name, source="speechssl")

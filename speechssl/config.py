@@ -17,12 +17,14 @@ from speechssl.errors import ConfigError
 T = TypeVar("T")
 
 
-def load(cls: type[T], path: Path | None = None, overrides: Sequence[str] = ()) -> T:
+def load(cls: type[T], path: Path | Sequence[Path] | None = None, overrides: Sequence[str] = ()) -> T:
     """An instance of dataclass `cls` from a TOML file and `a.b=value` overrides (TOML values or bare strings).
 
-    Raises ConfigError that names the file or key.
+    Of several files the later win. Raises ConfigError that names the file or key.
     """
-    values = read_toml(path) if path else {}
+    values: dict[str, Any] = {}
+    for one in [path] if isinstance(path, Path) else path or ():
+        values = _merge(values, read_toml(one))
     for override in overrides:
         _apply_override(values, override)
     return build(cls, values)

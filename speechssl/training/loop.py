@@ -149,7 +149,7 @@ class Trainer:
                 sums = _Sums()
             if valid is not None and (self.update % settings.valid_every == 0 or due):
                 last = self.validate(valid)
-            if self.update % settings.save_every == 0 or due:
+            if (self.update % settings.save_every == 0 and not self.bad) or due:  # never over good ones with bad ones
                 self.save()
         if self.update < settings.updates:
             self.save()

@@ -57,7 +57,8 @@ class Schedule:
         """The factor for update number `update` (from 0) of `total`."""
         progress = min(1.0, update / max(1, total))
         if progress < self.warmup:
-            return self.initial + (1 - self.initial) * progress / self.warmup
+            risen = min(1.0, (update + 1) / (self.warmup * total))  # the first update is no update without this 1
+            return self.initial + (1 - self.initial) * risen
         start = self.warmup + self.hold
         if self.name == "constant" or progress < start or start >= 1:
             return 1.0

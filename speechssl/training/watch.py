@@ -15,9 +15,11 @@ def effective_rank(frames: Tensor, limit: int = 2048) -> float:
     if len(frames) > limit:
         frames = frames[torch.linspace(0, len(frames) - 1, limit, device=frames.device).long()]
     centred = frames.float() - frames.float().mean(0)
+    if not bool(centred.isfinite().all()):
+        return 0.0
     values = torch.linalg.svdvals(centred)
     total = float(values.sum())
-    if not math.isfinite(total) or total == 0:
+    if total == 0:
         return 0.0
     shares = values / total
     return math.exp(-float(torch.special.xlogy(shares, shares).sum()))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from recipes.pretrain import Run
 from speechssl import config
 from speechssl.encoders import pretrained
 from tests.training.helpers import corpus, settings, train
@@ -54,18 +56,15 @@ def test_a_run_leaves_config_log_checkpoints_result_and_an_encoder_that_loads(wh
     trained = {k.removeprefix("encoder."): v for k, v in weights(whole).items() if k.startswith("encoder.")}
     for name, tensor in encoder.encoder.state_dict().items():
         assert torch.equal(tensor, trained[name]), name
-    from recipes.pretrain import Run
-
     stored = config.load(Run, whole / "config.toml")
     assert stored.encoder["family"] == "hubert" and stored.training.updates == 6
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 def test_killed_anywhere_and_started_again_it_ends_with_the_same_losses_and_weights(
-    data: Path, whole: Path, tmp_path: Path, workers: int
+    data: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """With other loader processes, too."""
-    command = [sys.executable, "-m", "recipes.pretrain", *settings(data, tmp_path / "run", training__workers=workers)]
+    """With another number of loader processes before, after, and in the undisturbed run."""
+    command = [sys.executable, "-m", "recipes.pretrain", *settings(data, tmp_path / "run", training__workers=2)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").glob("checkpoints/update-*")) and time.monotonic() < deadline:
@@ -73,7 +72,7 @@ def test_killed_anywhere_and_started_again_it_ends_with_the_same_losses_and_weig
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "run" / "result.json").exists(), "it was too fast to be killed"
-    assert train(data, tmp_path / "run", training__workers=workers) == 0
+    assert train(data, tmp_path / "run", training__workers=1) == 0
     assert_same_run(whole, tmp_path / "run")
 
 
@@ -95,7 +94,7 @@ def test_a_damaged_newest_checkpoint_costs_its_updates_only(
 def test_two_processes_do_what_one_does_with_two_batches_per_update(data: Path, tmp_path: Path) -> None:
     """The same batches, seeds, and division by the number of masked frames everywhere."""
     assert train(data, tmp_path / "one", training__accumulate=2, training__updates=4) == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
                "-m", "recipes.pretrain", *settings(data, tmp_path / "two", training__updates=4)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -109,7 +108,7 @@ def test_a_training_that_diverges_stops_and_names_the_last_good_checkpoint(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    extreme = {"optimizer__lr": 1e30, "training__patience": 2, "training__updates": 30, "schedule__warmup": 0.2}
+    extreme = {"optimizer__lr": 1e30, "training__patience": 2, "training__save_every": 1}
     assert train(data, run, **extreme) == 2
     said = capsys.readouterr().err
     assert "skipped" in said and "last good checkpoint is" in said
@@ -126,8 +125,6 @@ def test_validation_is_the_same_every_time_and_leaves_training_alone(data: Path,
 def test_a_recording_that_cannot_be_read_is_left_out_and_named(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shutil
-
     broken = tmp_path / "tones"
     shutil.copytree(data, broken)
     shutil.copy(data.with_suffix(".labels"), broken.with_suffix(".labels"))
