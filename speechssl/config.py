@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from speechssl import files
 from speechssl.errors import ConfigError
 
 T = TypeVar("T")
+_MOST_BYTES = 1 << 20
+_LONGEST_CHAIN = 20  # files that extend each other
 
 
 def load(cls: type[T], path: Path | Sequence[Path] | None = None, overrides: Sequence[str] = ()) -> T:
@@ -67,16 +70,22 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
 
 def read_toml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A TOML file as a dict, with `extends` resolved."""
-    path = path.resolve()
-    if path in _seen:
-        raise ConfigError(f"{path}: extends itself through {_seen[-1]}")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        path = path.resolve()
+        if path in _seen:
+            raise ConfigError(f"{path}: extends itself through {_seen[-1]}")
+        values = tomllib.loads(files.read_text(path, most=_MOST_BYTES))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ConfigError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # also a NUL in the name
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
     base = values.pop("extends", None)
+    if not isinstance(base, str | None) or len(_seen) >= _LONGEST_CHAIN:
+        raise ConfigError(f"{path}: extends = {base!r:.200} is no path, or the chain of files is endless")
     return _merge(read_toml(path.parent / base, (*_seen, path)), values) if base else values
 
 

@@ -1,5 +1,9 @@
 """The toolkit's own errors: bad input from outside, each with a message that names the value and the next step."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SpeechSSLError(ValueError):
     """Bad input. Base of every error that a user can cause; anything else that is raised is a bug."""
@@ -31,3 +35,14 @@ class TrainingError(SpeechSSLError):
 
 class ConfigError(SpeechSSLError):
     """An unknown key, a wrong type, or a setting without effect; the message names the key."""
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An OSError in the block that names no file, as one of a full disk does, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from speechssl import audio
+from speechssl.audio.mp3 import _MAYBE_HEADER, frame_length
 from speechssl.audio.ogg import page_crc
 from speechssl.errors import AudioError
 
@@ -195,6 +196,11 @@ def wav_of(samples: NDArray[np.generic]) -> bytes:
     return encoded("f64.wav" if samples.dtype == np.float64 else "f32.wav", samples)  # type: ignore[arg-type]
 
 
+MP3 = encoded("x.mp3")
+MP3_FRAMES = [0]  # where they begin
+while MP3_FRAMES[-1] < len(MP3):
+    MP3_FRAMES.append(MP3_FRAMES[-1] + frame_length(MP3[MP3_FRAMES[-1] :][:4]))
+MP3_FRAME = MP3_FRAMES[12]
 NAN, INF, HUGE = SINE.copy(), SINE.copy(), SINE.copy()
 NAN[100], INF[100], HUGE[100] = np.nan, -np.inf, 1e30
 SPHERE = encoded("x.sph")[:16]
@@ -211,6 +217,8 @@ BAD = {  # bytes, reason
     "1e30": (wav_of(HUGE), "corrupt"),
     "1 Hz": (patched("s16.wav", rate=(24, "<I", 1), per_second=(28, "<I", 2)), "bad-header"),
     "1 MHz": (patched("s16.wav", rate=(24, "<I", 10**6), per_second=(28, "<I", 2 * 10**6)), "bad-header"),
+    "rate fields differ in w64": (patched("x.w64", rate=(68, "<I", 48000)), "bad-header"),
+    "rate fields differ in ima": (patched("ima.wav", rate=(24, "<I", 48000)), "bad-header"),
     "rate fields differ": (patched("s16.wav", rate=(24, "<I", 48000)), "bad-header"),
     "block size differs": (patched("s16.wav", block=(32, "<H", 4)), "bad-header"),
     "no channels": (patched("s16.wav", channels=(22, "<H", 0)), "bad-header"),
@@ -227,6 +235,12 @@ BAD = {  # bytes, reason
     "flac of too many frames": (flac_claiming(25000), "truncated"),
     "flac of too few frames": (flac_claiming(20000), "corrupt"),
     "flac of a killed writer": (flac_claiming(0), "truncated"),
+    "mp3 with a broken frame header": (MP3[:MP3_FRAME] + b"\xff\xff" + MP3[MP3_FRAME + 2 :], "corrupt"),
+    "mp3 without the start of a frame": (MP3[:MP3_FRAME] + MP3[MP3_FRAME + 9 :], "corrupt"),
+    "mp3 and much else": (MP3[:MP3_FRAME] + b"\xff\xfb" * 40_000 + MP3[MP3_FRAME:], "corrupt"),
+    "mp3 of a killed writer": (MP3[:4] + bytes(MP3_FRAMES[1] - 4) + MP3[MP3_FRAMES[1] : -500], "truncated"),
+    "sphere of a killed writer": (encoded("x.sph").replace(b"-i 24000", b"-i 0"), "truncated"),
+    "voc of a killed writer": (patched("x.voc", size=(27, "<H", 12)), "truncated"),
     "two ogg streams": (encoded("x.ogg") + encoded("x.opus"), "unsupported"),
     "ogg without its beginning": (encoded("x.ogg")[58:], "truncated"),
     "sphere with shorten": (SPHERE + b"sample_coding -s26 pcm,embedded-shorten-v2.00\n" + bytes(1000), "unsupported"),
@@ -275,7 +289,9 @@ def test_oddities_that_leave_the_audio_whole_are_noted(tmp_path: Path) -> None:
         "silent": encoded("s16.flac", SINE * 0),
         "outside -1..1": wav_of(SINE * 30000),
         "cannot be seen": b"RIFF"[:0] + encoded("x.mp3")[:0] + _mp3_without_info(),
-        "between MP3 frames": encoded("x.mp3")[:5000] + b"junk" * 9 + encoded("x.mp3")[5000:],
+        "between MP3 frames": MP3[:MP3_FRAME] + b"junk" * 9 + MP3[MP3_FRAME:],
+        "36 bytes after the end of the audio": MP3 + b"junk" * 9,
+        "3000000 bytes after the end of the audio": MP3 + b"\xff" * 3_000_000,  # once took a second per 200 kB
     }
     for message, data in cases.items():
         found = read_bytes(tmp_path, data)
@@ -284,10 +300,7 @@ def test_oddities_that_leave_the_audio_whole_are_noted(tmp_path: Path) -> None:
 
 
 def _mp3_without_info() -> bytes:
-    from speechssl.audio.mp3 import frame_length
-
-    data = encoded("x.mp3")
-    return data[frame_length(data[:4]) :]
+    return MP3[MP3_FRAMES[1] :]
 
 
 def test_a_limit_on_seconds_holds_before_and_while_decoding(tmp_path: Path) -> None:
@@ -330,6 +343,30 @@ def test_open_files_do_not_pile_up(tmp_path: Path) -> None:
         next(abandoned)
         abandoned.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 12345, 16000, 44100, 48000, 65000, 65530, 96000, 100000, 192000])
+@pytest.mark.parametrize("num_samples", [300, 4000, 80000])
+def test_a_flac_whose_rate_was_damaged_is_refused(tmp_path: Path, rate: int, num_samples: int) -> None:
+    """Its MD5 does not cover the rate, and libsndfile takes the one of the stream information."""
+    data = bytearray(encoded("s16.flac", np.tile(SINE, 4)[:num_samples], rate))
+    assert len(read_bytes(tmp_path, data, sample_rate=rate).samples) == num_samples
+    packed = int.from_bytes(data[18:26])
+    for bit in range(20):
+        damaged = packed ^ 1 << 44 + bit
+        data[18:26] = damaged.to_bytes(8)
+        assert code_of(lambda: read_bytes(tmp_path, data)) == "bad-header"
+
+
+def test_an_unusual_rate_is_noted(tmp_path: Path) -> None:
+    found = read_bytes(tmp_path, encoded("x.aiff", rate=15872))
+    assert found.notes[-1] == "unusual sample rate 15872 Hz: perhaps a damaged header"
+
+
+def test_the_pattern_of_mp3_headers_is_what_frame_length_takes() -> None:
+    for number in range(1 << 16):
+        head = b"\xff" + number.to_bytes(2) + b"\x40"
+        assert bool(_MAYBE_HEADER.match(head)) == (frame_length(head) > 0), head
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "speechssl"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = {
-    **dict.fromkeys(["errors", "__init__"], 0),
-    **dict.fromkeys(["config", "audio", "metrics"], 1),
+    **dict.fromkeys(["errors", "files", "__init__"], 0),
+    **dict.fromkeys(["config", "audio", "metrics", "npy"], 1),
     **dict.fromkeys(["data", "nn"], 2),
     "quantizers": 3,
     **dict.fromkeys(["encoders", "decoders", "vocoders"], 4),

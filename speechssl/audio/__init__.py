@@ -17,6 +17,8 @@ What cannot be used raises `AudioError` with one of these codes (a closed set; c
 | unsupported | no format that libsndfile reads |
 | pipe-refused | a command in place of a file, not allowed here |
 | pipe-failed | an allowed command that failed, hung or gave too much |
+| remote-refused | an address in place of a file, not allowed here |
+| remote-failed | an address that did not answer, or not in time, or not whole |
 | too-short | fewer samples than one frame of the encoder (raised by extraction, not here) |
 
 What is checked, by container: WAV/RF64/W64/AIFF/AU/CAF/SPHERE sizes against the file's size; FLAC frame count and the

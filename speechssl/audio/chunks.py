@@ -13,6 +13,7 @@ _MAX_CHUNKS = 10_000
 _AUDIO_CHUNKS = (b"data", b"SSND", b"BODY")
 _OPEN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # ffmpeg, and two of sox: "I cannot seek back to say"
 _LINEAR_TAGS = {1: None, 3: None, 6: 8, 7: 8}  # WAVE format tags with fixed sample size (mu-law, A-law: 8 bits)
+_ADPCM_TAGS = (2, 0x11)  # Microsoft's and IMA's: samples per block follow
 _W64_DATA = b"data" + bytes.fromhex("f3acd3118cd100c04f8edb8a")
 
 
@@ -66,15 +67,19 @@ def check_iff(file: BinaryIO, size: int) -> Facts:
 
 def check_w64(file: BinaryIO, size: int) -> Facts:
     """Sony Wave64: 16-byte names, 64-bit sizes that count their own header, chunks at multiples of 8. Raises Damage."""
-    position = 40
+    position, facts, block = 40, Facts(), 1
     for _ in range(_MAX_CHUNKS):
         raw = read_exactly(file, position, 24, "chunk headers")
         length = struct.unpack("<Q", raw[16:])[0]
         if length < 24:
             raise Damage("bad-header", f"a chunk of {length} bytes")
+        if raw[:4] == b"fmt ":
+            block = _check_fmt(read_exactly(file, position + 24, min(length - 24, 40), "format chunk"), "<")
         if raw[:16] == _W64_DATA:
             _check_audio(_AudioChunk(position + 24, length - 24), size)
-            return Facts()
+            if (length - 24) % block:
+                facts.notes.append("the audio chunk does not end with a whole sample")
+            return facts
         position += (length + 7) // 8 * 8
     raise Damage("bad-header", "no audio chunk in the file")
 
@@ -123,6 +128,10 @@ def _check_fmt(fmt: bytes, order: str) -> int:
     tag, channels, rate, byte_rate, block, bits = struct.unpack(order + "HHIIHH", fmt[:16])
     if tag == 0xFFFE and len(fmt) >= 26:
         tag = struct.unpack(order + "H", fmt[24:26])[0]
+    if tag in _ADPCM_TAGS and len(fmt) >= 20:
+        expected = rate * block / max(1, struct.unpack(order + "H", fmt[18:20])[0])  # writers round in several ways
+        if abs(byte_rate - expected) > 0.05 * expected:
+            raise Damage("bad-header", f"the format chunk contradicts itself: {rate} Hz, {byte_rate} bytes per second")
     if tag not in _LINEAR_TAGS:
         return 1
     width = (_LINEAR_TAGS[tag] or bits) + 7 >> 3

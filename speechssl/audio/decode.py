@@ -24,6 +24,27 @@ _BLOCK_SAMPLES = 1 << 19  # decoded at once, all channels together
 _EXACT_SEEK = frozenset(["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
 _RUN_UP_S = 1  # lossy codecs carry state from frame to frame: decode this much before a segment. MP3 and Vorbis are
 # then exact; Opus mostly is, else within 2e-3 (44 dB below the speech) on 24 segments of real recordings
+_USUAL_RATES = frozenset(
+    [
+        8000,
+        10000,
+        11025,
+        12000,
+        12500,
+        16000,
+        20000,
+        22050,
+        24000,
+        25000,
+        32000,
+        44100,
+        48000,
+        88200,
+        96000,
+        176400,
+        192000,
+    ]
+)  # Hz; AU, AIFF, CAF and SPHERE state it once, unchecked
 _LARGEST_SAMPLE = 2.0**31  # beyond integer-scaled floats: no recording
 
 
@@ -116,6 +137,8 @@ class AudioStream(Iterator[NDArray[np.float32]]):
             notes.append(f"mixed {info.channels} channels to mono")
         if info.sample_rate != self._rate:
             notes.append(f"resampled {info.sample_rate} Hz to {self._rate} Hz")
+        if info.sample_rate not in _USUAL_RATES:
+            notes.append(f"unusual sample rate {info.sample_rate} Hz: perhaps a damaged header")
         share = self._num_full_scale / max(1, self._num_decoded)
         if share > 0.001:
             notes.append(f"clipped: {100 * share:.1f} % of samples at full scale")

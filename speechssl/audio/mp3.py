@@ -1,10 +1,13 @@
 """MPEG audio layers I-III (MP3): a chain of frames, each of which states its length, and perhaps an Info tag.
 
 There are no checksums in general: flipped bits inside a frame are not seen, nor is an end missing exactly at a frame
-boundary where no Info (Xing) tag states the number of frames.
+boundary where no Info (Xing) tag states the number of frames. Bytes between frames are damage where the tag says that
+nothing was added to the file; else they may be foreign data, and are noted.
 """
 
-from typing import BinaryIO
+import re
+import struct
+from typing import BinaryIO, NamedTuple
 
 from speechssl.audio.fields import Damage, Facts, read_at
 
@@ -17,6 +20,15 @@ _KBITS = {  # by (MPEG version 1?, layer), index 1..14
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
+_MAX_GAP = 1 << 16  # between frames; decoders give up before
+_MAYBE_HEADER = re.compile(  # what frame_length takes: a version, a layer, a bit rate and a sample rate that exist
+    rb"(?s)\xff[%b][%b]." % tuple(
+        b"".join(re.escape(bytes([byte])) for byte in range(256) if fits(byte)) for fits in (
+            lambda byte: byte >= 0xE0 and byte >> 3 & 3 != 1 and byte >> 1 & 3 != 0,
+            lambda byte: byte >> 4 not in (0, 15) and byte >> 2 & 3 != 3,
+        )
+    )
+)  # fmt: skip
 _TAGS = (b"TAG", b"APETAGEX", b"LYRICS", b"3DI", b"ID3")  # what may follow the last frame
 
 
@@ -54,11 +66,13 @@ def frame_length(head: bytes) -> int:
 def check(file: BinaryIO, start: int, size: int) -> Facts:
     """The Info tag's byte count against the file. Raises Damage."""
     first = read_at(file, start, 2048)
-    stated = _tagged_bytes(first)
-    if stated is not None and start + stated > size + 16:
-        raise Damage("truncated", f"the Info tag announces {stated} bytes, the file holds {size - start}")
-    notes = [] if stated is not None else ["MP3 without Info tag: a missing end cannot be seen"]
-    if stated is not None and is_frame(read_at(file, start + stated, 4)):
+    tag = _tag(first)
+    if tag is None and _tag_never_written(first):
+        raise Damage("truncated", "the place of its Info tag is empty: its writer was killed")
+    if tag and start + tag.num_bytes > size + 16:
+        raise Damage("truncated", f"the Info tag announces {tag.num_bytes} bytes, the file holds {size - start}")
+    notes = [] if tag else ["MP3 without Info tag: a missing end cannot be seen"]
+    if tag and is_frame(read_at(file, start + tag.num_bytes, 4)):
         notes.append("MP3 frames go on after those that the Info tag counts; they may not be decoded")
     if not _tag_crc_holds(first):
         notes.append("the Info tag does not match its checksum")
@@ -66,31 +80,55 @@ def check(file: BinaryIO, start: int, size: int) -> Facts:
 
 
 def verify_frames(file: BinaryIO, size: int) -> list[str]:
-    """Walk the chain of frames. Raises Damage where the last is cut; returns notes on breaks in the chain."""
-    position, num_lost = after_id3(file), 0
-    while position < size:
+    """Walk the chain of frames. Raises Damage where the last is cut, or frames are missing from the middle.
+
+    Returns notes on foreign data between frames.
+    """
+    start = position = after_id3(file)
+    tag = _tag(read_at(file, start, 2048))
+    end = start + tag.num_bytes if tag else size
+    num_frames = num_lost = 0
+    while position < min(end + num_lost, size):
         head = read_at(file, position, 8)
         length = frame_length(head)
         if length and position + length > size:
             raise Damage("truncated", f"the last MP3 frame has {length} bytes, {size - position} are there")
-        if not length and (head.startswith(_TAGS) or not head.strip(b"\0")):
+        if length:
+            num_frames += 1
+        elif head.startswith(_TAGS) or not head.strip(b"\0"):
             break
-        if not length:
-            resumed = _next_frame(file, position + 1, size)
-            num_lost += resumed - position
-            position = resumed
         else:
-            position += length
-    return [f"{num_lost} bytes between MP3 frames are no audio: damaged or foreign data"] if num_lost else []
+            length = _next_frame(file, position + 1, size) - position
+            num_lost += length
+        position += length
+    if num_lost and tag and (position == end or num_frames - 1 < tag.num_frames):
+        raise Damage("corrupt", f"{num_lost} bytes where the chain of MP3 frames should go on are no frames")
+    notes = [f"{num_lost} bytes between MP3 frames are no audio: damaged or foreign data"] if num_lost else []
+    rest = read_at(file, position, 64)
+    if rest.strip(b"\0") and not rest.startswith(_TAGS) and not is_frame(rest):  # of frames there, `check` says it
+        notes.append(f"{size - position} bytes after the end of the audio were passed over")
+    return notes
 
 
-def _tagged_bytes(frame: bytes) -> int | None:
-    """Byte count of an Info/Xing tag in the first frame; None where there is none."""
+class _Tag(NamedTuple):
+    num_frames: int  # without the frame that holds the tag
+    num_bytes: int
+
+
+def _tag(frame: bytes) -> _Tag | None:
+    """What an Info/Xing tag in the first frame counts; None where there is none that states both."""
     for magic in (b"Xing", b"Info"):
         position = frame.find(magic, 4, 60)
-        if position >= 0 and frame[position + 7 : position + 8] and frame[position + 7] & 3 == 3:
-            return int.from_bytes(frame[position + 12 : position + 16])
+        if position >= 0 and len(frame) >= position + 16 and frame[position + 7] & 3 == 3:
+            return _Tag(*struct.unpack(">II", frame[position + 8 : position + 16]))
     return None
+
+
+def _tag_never_written(frames: bytes) -> bool:
+    """LAME leaves a frame of zeros at the start, and writes the tag there when it is done."""
+    length = frame_length(frames)
+    second = frames[length + 4 : length + frame_length(frames[length:])]
+    return length > 4 and any(second) and not any(frames[4:length])
 
 
 def _tag_crc_holds(frame: bytes) -> bool:
@@ -108,20 +146,12 @@ def _tag_crc_holds(frame: bytes) -> bool:
 
 
 def _next_frame(file: BinaryIO, position: int, size: int) -> int:
-    """The next place where two frames follow each other (or one that ends the file)."""
-    while position < size:
-        window = read_at(file, position, 1 << 16)
-        at = window.find(b"\xff")
-        if at < 0:
-            position += len(window)
-            continue
-        length = (
-            frame_length(window[at : at + 4])
-            if at + 4 <= len(window)
-            else frame_length(read_at(file, position + at, 4))
-        )
-        behind = position + at + length
-        if length and (behind == size or is_frame(read_at(file, behind, 4))):
-            return position + at
-        position += at + 1
+    """The next place where two frames follow each other (or one that ends the file). Raises Damage where it is far."""
+    window = read_at(file, position, _MAX_GAP)
+    for match in _MAYBE_HEADER.finditer(window):
+        behind = position + match.start() + frame_length(match[0])
+        if behind == size or is_frame(read_at(file, behind, 4)):
+            return position + match.start()
+    if position + len(window) < size:
+        raise Damage("corrupt", f"no MP3 frame in the {len(window)} bytes from byte {position}")
     return size

@@ -5,6 +5,9 @@ from typing import BinaryIO
 
 from speechssl.audio.fields import Damage, Facts, read_at, read_exactly
 
+_KILLED = "the header says 0 bytes of audio, but more follow: its writer was killed"
+_VOC_FORMATS = {1: 2, 9: 12}  # types of block that hold samples, and the bytes before these
+
 
 def check_au(file: BinaryIO, size: int) -> Facts:
     """AU: data offset and data size follow the magic. Raises Damage."""
@@ -13,7 +16,7 @@ def check_au(file: BinaryIO, size: int) -> Facts:
     if length == 0xFFFFFFFF:
         return Facts(unknown_length=True)
     if length == 0 and size > start:
-        raise Damage("truncated", "the header says 0 bytes of audio, but more follow: its writer was killed")
+        raise Damage("truncated", _KILLED)
     return _compare(start + length, size)
 
 
@@ -33,6 +36,8 @@ def check_sphere(file: BinaryIO, size: int) -> Facts:
         raise Damage("unsupported", f"SPHERE with {coding} coding; convert it with sph2pipe")
     try:
         count, width = int(fields[b"sample_count"]), int(fields[b"sample_n_bytes"])
+        if count == 0 and size > int(length):
+            raise Damage("truncated", _KILLED)
         return _compare(int(length) + count * width * int(fields.get(b"channel_count", b"1")), size)
     except (KeyError, ValueError):
         raise Damage("bad-header", "SPHERE header without sample_count and sample_n_bytes") from None
@@ -47,7 +52,10 @@ def check_voc(file: BinaryIO, size: int) -> Facts:
             return Facts()
         if len(block) < 4:
             break
-        position += 4 + int.from_bytes(block[1:], "little")
+        length = int.from_bytes(block[1:], "little")
+        if length == _VOC_FORMATS.get(block[0]) and size > position + 4 + length + 1:
+            raise Damage("truncated", _KILLED)
+        position += 4 + length
     return _compare(position, size)
 
 

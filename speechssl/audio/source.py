@@ -16,7 +16,8 @@ from speechssl.errors import AudioError
 
 REASONS = (
     "missing", "not-a-file", "unreadable", "empty", "truncated", "corrupt", "non-finite", "bad-header", "bad-segment",
-    "too-long", "unsupported", "pipe-refused", "pipe-failed", "too-short",
+    "too-long", "unsupported", "pipe-refused", "pipe-failed",
+    "remote-refused", "remote-failed", "too-short",
 )  # fmt: skip
 MIN_RATE, MAX_RATE = 4_000, 192_000  # Hz
 _UNKNOWN_LENGTH = 2**62  # libsndfile reports 2^63 - 1 frames where the header does not say

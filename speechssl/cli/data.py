@@ -5,13 +5,18 @@
   speechssl data subset data/train data/1k --num 1000 --seed 1
   speechssl data split data/train data/split8 8 --by speaker
   speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
+  speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
 
 Exit codes: 0 done and clean, 1 done with problems or dropped lines (printed), 2 nothing done.
 """
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechssl.data.utterance import Utterance
 
 SUMMARY = "check, fix, subset, split and convert data directories and manifests"
 _SUFFIX_KINDS = {".tsv": "tsv", ".jsonl": "jsonl"}
@@ -22,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="one JSON object instead of text")
     common.add_argument("--allow-pipes", action="store_true", help="accept commands in wav.scp (a list of programs)")
+    common.add_argument("--allow-remote", action="store_true", help="accept addresses (s3://, https:// ...)")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     check = actions.add_parser("check", parents=[common], help="every problem, with file and line")
@@ -57,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("target", help="new data dir, or .tsv or .jsonl file")
     convert.add_argument("--from", dest="kind", default="auto", help="what SOURCE is, where its name does not tell")
     convert.add_argument("--to", choices=["kaldi", "espnet", "tsv", "jsonl", "lhotse"], help="default: by the suffix")
+    convert.add_argument("--id-from", choices=["relative", "name", "archive"], default="relative",
+                         help="ids of files and tar members: path (default), name, tar's name / path")  # fmt: skip
     convert.add_argument("--skip-bad", action="store_true", help="leave out recordings with unreadable headers, listed")
 
 
@@ -82,10 +90,10 @@ def _check(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
         problems = check_dir(args.source, allow_pipes=args.allow_pipes, audio=args.audio)
         count = None
     else:
-        corpus = open_corpus(args.source, allow_pipes=args.allow_pipes)
+        corpus = open_corpus(args.source, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote)
         problems = [Problem(args.source, 0, text, is_error=False) for text in corpus.problems]
         if args.audio:
-            faults = check_recordings(corpus, allow_pipes=args.allow_pipes)
+            faults = check_recordings(corpus, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote)
             problems += [Problem(args.source, 0, f"{key!r}: {error.code}: {error}") for key, error in faults]
         count = len(corpus)
     num_errors = sum(problem.is_error for problem in problems)
@@ -139,10 +147,13 @@ def _convert(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     kind = args.to or _SUFFIX_KINDS.get(Path(args.target).suffix)
     if kind is None:
         raise DataError(f"{args.target}: add --to kaldi, espnet, tsv, jsonl or lhotse")
-    corpus = open_corpus(args.source, kind=args.kind, allow_pipes=args.allow_pipes)
-    notes, utterances, skipped = list(corpus.problems), list(corpus.utterances), []
+    corpus = open_corpus(
+        args.source, kind=args.kind, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote, id_from=args.id_from
+    )
+    notes, skipped = list(corpus.problems), []
+    utterances: Sequence[Utterance] = corpus.utterances
     if args.skip_bad:
-        faults = dict(check_recordings(corpus, allow_pipes=args.allow_pipes))
+        faults = dict(check_recordings(corpus, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote))
         skipped = [{"id": key, "code": error.code, "message": str(error)} for key, error in faults.items()]
         utterances = [utterance for utterance in utterances if utterance.id not in faults]
         if not utterances:

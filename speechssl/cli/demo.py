@@ -76,6 +76,7 @@ def _extract(corpus: "Corpus", texts: "Texts", folder: Path, args: argparse.Name
     import torch  # noqa: F401  before the clock of the extraction starts
 
     from speechssl.cli._gather import from_output
+    from speechssl.extract import atomic
     from speechssl.extract.job import ModelSpec
     from speechssl.extract.merge import Output
     from speechssl.extract.run import Options, run_units
@@ -92,7 +93,7 @@ def _extract(corpus: "Corpus", texts: "Texts", folder: Path, args: argparse.Name
     for failure in page.failures:
         print(f"skipped {printable(failure.id)}: {failure.code}: {printable(failure.message)}")
     path = folder / "report.html"
-    path.write_text(render(page), encoding="utf-8")
+    atomic.write_output(path, render(page))
     scores = page.statistics.counts.scores()
     if report.ok:
         print(f"{report.ok} recordings, {report.hours:.4f} h of audio; {scores.bitrate:.0f} bit/s, "

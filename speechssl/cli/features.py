@@ -4,7 +4,7 @@
     speechssl features data/train -o exp/feats --encoder mfcc --format ark
 
 Formats: npy (fairseq: all frames and a .len file per shard), ark (Kaldi, with feats.scp), npz and safetensors (one
-array per utterance, by its id). Stopped runs go on when the same command is given again.
+array per utterance, by its id), tar (webdataset: KEY.npy). Stopped runs go on when the same command is given again.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 stopped early, or nothing could be used.
 """
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layer", type=int, metavar="L", help="layer k is what block k returns; 0 enters the first block"
     )
     parser.add_argument("--model", metavar="DIR", help="take encoder and layer from this unit model")
-    parser.add_argument("--format", default="npy", choices=("npy", "ark", "npz", "safetensors"))
+    parser.add_argument("--format", default="npy", choices=("npy", "ark", "npz", "safetensors", "tar"))
     parser.add_argument("--offline", action="store_true", help="never use the network")
     _extraction.add_running(parser)
 

@@ -251,6 +251,7 @@ def _new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
     if overwrite and final.is_dir() and any(final.iterdir()) and not (final / "card.json").exists():
         raise ConfigError(f"{final} is no unit model (no card.json): not overwritten")
     final.parent.mkdir(parents=True, exist_ok=True)
+    atomic.clean_abandoned(final.parent, final.name)
     with atomic.scratch(final.parent, final.name) as scratch:
         yield scratch
         for path in [*scratch.rglob("*"), scratch]:

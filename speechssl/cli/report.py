@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Gather and write."""
     from speechssl.cli import _gather
+    from speechssl.extract import atomic
     from speechssl.report.page import render
 
     if args.num < 1:
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         page = _of_audio(args)
     text = render(page)
-    Path(args.output).write_text(text, encoding="utf-8")
+    atomic.write_output(Path(args.output), text)
     counted = page.statistics.counts.utterances
     print(f"{args.output}: {counted} utterances, {len(page.failures)} skipped, {len(text) / 1e6:.1f} MB")
     return 0 if not page.failures else 1 if counted else 2

@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kmeans", metavar="FILE", help="its k-means: .npy, joblib, faiss index ..., or the name of a released one"
     )
-    parser.add_argument("--format", default="text", metavar="F,F",
-                        help="text, jsonl, fairseq, npz, parquet, ark; several with commas (default text)")  # fmt: skip
-    parser.add_argument("--dedup", action="store_true", help="merge runs of one unit; durations are written beside")
+    _extraction.add_formats(parser)
     parser.add_argument("--offline", action="store_true", help="never use the network")
     _extraction.add_running(parser)
 
@@ -55,15 +53,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(corpus: "Corpus", spec: "ModelSpec", args: argparse.Namespace) -> int:
-    from speechssl.extract.merge import Output
     from speechssl.extract.run import run_units
 
-    outputs = [Output(name.strip(), args.dedup) for name in args.format.split(",")]
     report = run_units(
         corpus,
         args.output,
         spec,
-        outputs=outputs,
+        outputs=_extraction.outputs(args),
         precision=args.precision,
         kernel=None if args.kernel == "auto" else args.kernel,
         device=args.device,

@@ -7,7 +7,7 @@ from pathlib import Path
 from speechssl.convert import export_fairseq2, export_huggingface
 from speechssl.encoders import pretrained as native
 from speechssl.encoders.pretrained import Pretrained
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, naming
 
 
 def free_place(folder: Path) -> Path:
@@ -26,8 +26,9 @@ def write(folder: Path, pretrained: Pretrained, to: str) -> tuple[str, ...]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        notes = _write(work, folder, pretrained, to)
-        work.replace(folder)
+        with naming(folder):
+            notes = _write(work, folder, pretrained, to)
+            work.replace(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return notes

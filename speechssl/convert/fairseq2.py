@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from speechssl import files as plain_files
 from speechssl.convert import files, inferred, pickle_reader, tables, weights
 from speechssl.convert.normalization import Normalization
 from speechssl.encoders.pretrained import Pretrained
@@ -108,9 +109,10 @@ def _read_card(path: Path) -> dict[str, Any]:
     import yaml  # comes with huggingface_hub
 
     try:
-        if path.stat().st_size > _MOST_YAML:
-            raise CheckpointError(f"{path}: too large for an asset card")
-        card = next(yaml.safe_load_all(path.read_text(encoding="utf-8")), None)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
+        text = plain_files.read_text(path, most=_MOST_YAML)
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise CheckpointError(f"{path}: YAML aliases, with which a few lines stand for any amount, are not read")
+        card = next(yaml.safe_load_all(text), None)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CheckpointError(f"{path}: not a readable asset card: {error}") from error
     return card if isinstance(card, dict) else {}

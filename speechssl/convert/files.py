@@ -1,11 +1,11 @@
 """Files that hold tensors: safetensors, pickled `.pt` / `.bin` (through the inert reader only), sharded folders."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from speechssl import files
 from speechssl.convert import pickle_reader
 from speechssl.errors import CheckpointError
 
@@ -15,12 +15,10 @@ _MOST_JSON = 16 * 2**20  # bytes; the index of the largest model is far below
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. Raises CheckpointError for anything else."""
     try:
-        if path.stat().st_size > _MOST_JSON:
-            raise CheckpointError(f"{path}: {path.stat().st_size} bytes of JSON are not a model's")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json(path, most=_MOST_JSON)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable JSON: {error}") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: a JSON object was expected, found {type(values).__name__}")
@@ -33,6 +31,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        files.check_regular(path)
         return load_file(path)
     except (OSError, SafetensorError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a usable safetensors file: {error}") from error

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from speechssl import files
 from speechssl.errors import CheckpointError
 
 _STRIDES = {(10, 3, 3, 3, 3, 2, 2): (5, 2, 2, 2, 2, 2, 2)}
@@ -24,10 +25,10 @@ def read_hints(path: Path) -> dict[str, Any]:
     """The TOML file beside a weights file: Config fields, `family`, `normalize`. Empty where there is none."""
     beside = path.with_suffix(".toml")
     try:
-        return tomllib.loads(beside.read_text(encoding="utf-8"))
+        return tomllib.loads(files.read_text(beside, most=1 << 20))
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{beside}: hints must be TOML: {error}") from error
 
 

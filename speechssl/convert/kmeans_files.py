@@ -8,6 +8,7 @@ numpy's runs a Python tokenizer over text from outside. Centroids become float32
 
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechssl import files
 from speechssl.convert.files import read_safetensors
-from speechssl.convert.npy import read_npy
 from speechssl.convert.pickle_reader import Stub, read_pickle_file
 from speechssl.errors import CheckpointError
+from speechssl.npy import read_npy
 from speechssl.quantizers.kmeans import KMeans
 
 _NAMES = ("centroids", "cluster_centers_", "cluster_centers", "centers", "codebook")
 _MOST_BYTES = 1 << 30  # of a codebook: 100 000 units of 2 560 channels
 _FAISS_FLAT = (b"IxF2", b"IxFI", b"IxFl")
 _FAISS_IVF = (b"IwFl", b"IwSq", b"IwPQ", b"IvFl", b"IvSQ", b"IvPQ")
+_NUMPY_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _INNER_PRODUCT, _L2 = 0, 1
 
 
@@ -35,9 +38,10 @@ def load_kmeans(path: str | Path) -> KMeans:
     """
     path = Path(path)
     try:
+        files.check_regular(path)
         with path.open("rb") as file:
             head = file.read(8)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
     if path.suffix == ".safetensors":
         centroids = _pick(read_safetensors(path), path)
@@ -56,11 +60,10 @@ def load_kmeans(path: str | Path) -> KMeans:
 
 
 def _bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise CheckpointError(f"{path}: larger than {_MOST_BYTES} bytes; no codebook is")
-    return data
+    try:
+        return files.read_bytes(path, most=_MOST_BYTES)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read as a codebook: {error.strerror}") from None
 
 
 def _floats(array: np.ndarray, path: Path) -> np.ndarray:
@@ -94,10 +97,13 @@ def _is_matrix(value: Any) -> bool:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-                raise CheckpointError(f"{path}: unpacks to more than {_MOST_BYTES} bytes; no codebook does")
-            members = {entry.filename.removesuffix(".npy"): archive.read(entry) for entry in archive.infolist()}
-    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+            entries = archive.infolist()
+            if any(entry.compress_type not in _NUMPY_COMPRESSION for entry in entries):
+                raise CheckpointError(f"{path}: compressed in a way that numpy never does")
+            if sum(entry.file_size for entry in entries) > min(_MOST_BYTES, files.most_unpacked(path.stat().st_size)):
+                raise CheckpointError(f"{path}: unpacks to far more than its size; no codebook does")
+            members = {entry.filename.removesuffix(".npy"): archive.read(entry) for entry in entries}
+    except (OSError, zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error, struct.error) as error:
         raise CheckpointError(f"{path}: not a usable .npz file: {error}") from error
     return {name: read_npy(data, f"{path} ({name})") for name, data in members.items()}
 

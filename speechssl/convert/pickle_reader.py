@@ -6,7 +6,8 @@ file are checked against the bytes that are there before memory is taken:
 - torch zip: records must be stored, not compressed (torch never compresses), inside one folder, without duplicates, and
   their CRC must hold. Tensors are views of a private memory map, so storages that nobody uses are never loaded.
 - torch stream (before 1.6): storages are filled after the pickle, as far as the file reaches.
-- joblib: arrays inside the stream; zlib, gzip, bz2, xz and lzma are unpacked up to `max_unpacked` bytes.
+- joblib: arrays inside the stream; zlib, gzip, bz2, xz and lzma are unpacked up to `max_unpacked` bytes, and no further
+  than numbers can be compressed.
 """
 
 import bz2
@@ -29,6 +30,7 @@ from speechssl.convert.pickle_machine import Machine, Stream
 from speechssl.convert.pickle_objects import CONSTANTS, KNOWN, STORAGE_DTYPES, Storage
 from speechssl.convert.pickle_values import Budget, Global, Stub, check_tree
 from speechssl.errors import CheckpointError
+from speechssl.files import most_unpacked
 
 __all__ = ["Global", "Stub", "read_pickle_file"]
 
@@ -89,7 +91,7 @@ def _read(data: mmap.mmap, max_unpacked: int) -> Any:
     budget = Budget(_WORK, _COPIES + 4 * len(data))
     if head.startswith(b"PK\x03\x04"):
         return _read_zip(data, budget)
-    return _read_stream(_unpacked(data, max_unpacked), budget)
+    return _read_stream(_unpacked(data, min(max_unpacked, most_unpacked(len(data)))), budget)
 
 
 # torch zip
@@ -128,6 +130,8 @@ def _records(data: mmap.mmap) -> dict[str, range]:
     records: dict[str, range] = {}
     with zipfile.ZipFile(io.BufferedReader(_Raw(data))) as archive:
         entries = archive.infolist()
+    if sum(entry.file_size for entry in entries) > len(data):  # checking the same bytes again and again takes hours
+        raise CheckpointError("a zip file whose records overlap, or are larger than the file: truncated?")
     for entry in entries:
         name, size = entry.filename, entry.file_size
         if name in records or name.startswith("/") or "\\" in name or ".." in name.split("/"):

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from speechssl import config, encoders
 from speechssl.convert import keys
-from speechssl.encoders.pretrained import EncoderCard, Pretrained
-from speechssl.errors import CheckpointError, ConfigError
+from speechssl.encoders.pretrained import EncoderCard, Pretrained, build_empty
+from speechssl.errors import CheckpointError
 
 _WEIGHT_NORM = (
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
 )
-_MOST_LAYERS = 1000  # more is a damaged file: building the modules alone would take minutes
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,8 @@ def build_encoder(
     Names and shapes are checked on a model without memory first, so that a small file that claims to be huge is an
     error. Raises CheckpointError.
     """
-    if not 0 <= int(values.get("num_layers", 0)) <= _MOST_LAYERS:
-        raise CheckpointError(f"{where}: num_layers={values['num_layers']} cannot be right")
     with _as_checkpoint_error(where):
-        with torch.device("meta"):
-            model = encoders.build(family, values)
+        model = build_empty(family, values)
         if not 0 < model.hop <= model.sample_rate:  # shapes show kernels, not strides
             raise CheckpointError(f"{where}: strides of {model.hop} samples in all cannot be right")
         keys.check_complete(tensors, model.state_dict(), where=where)
@@ -105,7 +101,7 @@ def _as_checkpoint_error(where: str) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
-    except (ConfigError, ValueError, TypeError, KeyError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, ArithmeticError) as error:
         raise CheckpointError(f"{where}: not a model that can be built: {error}") from error
 
 

@@ -11,8 +11,8 @@ from speechssl.data.corpus import probe_utterance
 from speechssl.data.export_kaldi import absolute, write_kaldi
 from speechssl.data.export_lhotse import length, num_samples, write_lhotse
 from speechssl.data.folder import id_of
-from speechssl.data.lines import check_target, write_lines
-from speechssl.data.recording import split_member
+from speechssl.data.lines import check_target, write_lines, write_several
+from speechssl.data.recording import is_file
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -58,7 +58,7 @@ def _write_tsv(utterances: Sequence[Utterance], target: Path, allow_pipes: bool)
     notes: list[str] = []
     paths: list[str] = []
     for u in utterances:
-        if u.pipe or u.start_s is not None or u.end_s is not None or split_member(u.audio):
+        if u.pipe or u.start_s is not None or u.end_s is not None or not is_file(u.audio):
             raise DataError(f"{u.id!r}: a fairseq manifest holds whole files only, no segments, archives or commands")
         paths.append(absolute(u.audio))
     root = os.path.commonpath([str(Path(path).parent) for path in paths])
@@ -86,8 +86,8 @@ def _write_tsv(utterances: Sequence[Utterance], target: Path, allow_pipes: bool)
     if any(set(u.extra or {}) - {"frames"} for u in utterances):
         notes.append("further values of the utterances are not kept by a fairseq manifest")
     check_target(*(target.with_suffix(suffix) for suffix in columns))
-    for suffix, lines in columns.items():
-        write_lines(target if suffix == ".tsv" else target.with_suffix(suffix), lines)
+    labels = {target.with_suffix(suffix): lines for suffix, lines in columns.items() if suffix != ".tsv"}
+    write_several({**labels, target: columns[".tsv"]})
     return notes
 
 

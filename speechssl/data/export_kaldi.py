@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from speechssl.data import pipes
+from speechssl.data import pipes, remote
 from speechssl.data.folder import id_of
 from speechssl.data.kaldi_dir import invert, write_dir
 from speechssl.data.lines import check_id
@@ -48,9 +48,7 @@ def write_kaldi(
         num_changed = sum(value != value.strip() for value in table.values())
         if num_changed:
             notes.append(f"{name}: white space at the ends of {num_changed} values will be gone when read")
-    write_dir(target, {name: table.items() for name, table in tables.items()})
-    for name, text in constants.items():
-        (target / name).write_text(text, encoding="utf-8")
+    write_dir(target, {name: table.items() for name, table in tables.items()}, constants=constants)
     return notes
 
 
@@ -74,7 +72,9 @@ def name_recordings(utterances: Sequence[Utterance]) -> dict[tuple[str, bool], s
 
 
 def absolute(path: str) -> str:
-    """A path that does not depend on the working directory."""
+    """A path that does not depend on the working directory; addresses stay as they are."""
+    if remote.is_address(path):
+        return path
     found = Path(path).absolute()
     return str(found.resolve() if ".." in found.parts else found)  # `link/..` is not the link's own folder
 

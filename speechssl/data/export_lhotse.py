@@ -9,8 +9,8 @@ from speechssl.audio import AudioInfo
 from speechssl.data.corpus import probe_utterance, stream_utterance
 from speechssl.data.export_kaldi import absolute, name_recordings
 from speechssl.data.kaldi_dir import check_absent
-from speechssl.data.lines import write_lines
-from speechssl.data.recording import split_member
+from speechssl.data.lines import write_several
+from speechssl.data.recording import is_file
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -22,8 +22,8 @@ def write_lhotse(utterances: Sequence[Utterance], target: Path, allow_pipes: boo
     recordings: dict[str, dict[str, Any]] = {}
     supervisions = []
     for u in utterances:
-        if split_member(u.audio) and not u.pipe:
-            raise DataError(f"{u.id!r}: lhotse has no audio inside Kaldi archives ({u.audio})")
+        if not (u.pipe or is_file(u.audio)):
+            raise DataError(f"{u.id!r}: lhotse manifests are written for files only ({u.shown})")
         name = names[u.audio, u.pipe]
         if name not in recordings:
             recordings[name] = _lhotse_recording(u, name, allow_pipes)
@@ -34,9 +34,10 @@ def write_lhotse(utterances: Sequence[Utterance], target: Path, allow_pipes: boo
                "channel": channels[0] if len(channels) == 1 else channels, "text": u.text, "speaker": u.speaker,
                "custom": dict(u.extra) if u.extra else None}  # fmt: skip
         supervisions.append({key: value for key, value in row.items() if value is not None})
-    target.mkdir(parents=True, exist_ok=True)
-    for kind, rows in (("supervisions", supervisions), ("recordings", list(recordings.values()))):
-        write_lines(target / f"{kind}.jsonl.gz", (json.dumps(row, ensure_ascii=False) for row in rows))
+    write_several({
+        target / f"{kind}.jsonl.gz": (json.dumps(row, ensure_ascii=False) for row in rows)
+        for kind, rows in (("supervisions", supervisions), ("recordings", list(recordings.values())))
+    })  # fmt: skip
     return []
 
 

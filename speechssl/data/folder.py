@@ -1,6 +1,7 @@
 """Folders, globs and lists of audio files as utterances. The id is the relative path without its last extension."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,44 +12,46 @@ from speechssl.errors import DataError
 # Recordings by their name; those that libsndfile cannot read are listed too: reported later, not passed over here.
 _READ = "wav wave w64 rf64 flac ogg oga opus mp3 mp2 aif aiff aifc au snd caf sph nist"
 _NOT_READ = "m4a aac alac wma amr ape ac3 wv spx webm mka"
+MANIFEST = re.compile(r"\.(jsonl?|tsv|scp|txt|lst)(\.gz)?\Z")  # lists of recordings, by their name
 SUFFIXES = frozenset(f"{_READ} {_NOT_READ}".split())
 
 
-def read_folder(root: str | Path, *, id_from: str = "relative") -> tuple[list[Utterance], list[str]]:
-    """Every recording under a folder, sorted by path, and lines for the report on what was passed over."""
+def read_folder(root: str | Path, *, id_from: str = "relative") -> tuple[Iterator[Utterance], list[str]]:
+    """Every recording under a folder, sorted by path, and lines for the report on what was passed over.
+
+    The lines are complete once the last recording was taken; two of these may have one id.
+    """
     problems: list[str] = []
+    return from_paths(_recordings(Path(root), problems), root=root, id_from=id_from, problems=problems), problems
+
+
+def _recordings(root: Path, problems: list[str]) -> Iterator[Path]:
     passed_over: Counter[str] = Counter()
-    paths = []
-    for path in _walk(Path(root), problems):
+    for path in _walk(root, problems):
         if path.suffix[1:].lower() in SUFFIXES and not path.name.startswith("._"):
-            paths.append(path)
+            yield path
         else:
             passed_over[path.suffix.lower() or path.name] += 1
     if passed_over:
         shown = ", ".join(f"{name} {count}" for name, count in passed_over.most_common(8))
         problems.append(f"{root}: {passed_over.total()} files are no audio by their name, passed over ({shown})")
-    return from_paths(paths, root=root, id_from=id_from, problems=problems), problems
 
 
 def from_paths(
     paths: Iterable[str | Path], *, root: str | Path, id_from: str = "relative", problems: list[str]
-) -> list[Utterance]:
-    """Utterances of recordings below `root`; `id_from` "relative" (path below root) or "name" (file name alone).
-
-    Raises DataError where two files get one id, naming both.
-    """
-    if id_from not in ("relative", "name"):
-        raise DataError(f"id_from={id_from!r}: choose relative or name")
-    by_id: dict[str, Utterance] = {}
+) -> Iterator[Utterance]:
+    """Utterances of recordings below `root`; `id_from` "relative" (path below root) or "name" (file name alone)."""
     for path in map(str, paths):
         key = id_of(os.path.relpath(path, root) if id_from == "relative" else Path(path).name)
         if not key.isprintable() and not _is_utf8(key):
             problems.append(f"{path!r}: the name is not UTF-8, passed over; rename the file")
             continue
-        if key in by_id:
-            raise DataError(f"{path} and {by_id[key].audio} would both be utterance {key!r}; rename one of them")
-        by_id[key] = Utterance(key, path)
-    return list(by_id.values())
+        yield Utterance(key, path)
+
+
+def same_id(first: int, one: Utterance, second: int, other: Utterance) -> str:
+    """What to say of two files with one id."""
+    return f"{other.shown} and {one.shown} would both be utterance {one.id!r}; rename one of them"
 
 
 def id_of(path: str) -> str:

@@ -7,12 +7,14 @@ first relative path is found there and not in the working directory.
 """
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from speechssl.data import pipes
+from speechssl.data import pipes, remote
 from speechssl.data.lines import decode, read_byte_lines, read_table, read_unique
-from speechssl.data.recording import path_exists, split_member
+from speechssl.data.recording import container_of, path_exists
+from speechssl.data.rows import Clash
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -20,10 +22,10 @@ from speechssl.errors import DataError
 STRUCTURAL = {"wav.scp", "segments", "text", "utt2spk", "spk2utt", "reco2file_and_channel", "reco2dur"}
 
 
-def read_dir(folder: str | Path, *, allow_pipes: bool = False) -> list[Utterance]:
+def read_dir(folder: str | Path, *, allow_pipes: bool = False, allow_remote: bool = False) -> list[Utterance]:
     """The utterances of a data directory. Raises DataError naming file and line."""
     folder = Path(folder)
-    recordings = read_scp(folder / "wav.scp", allow_pipes=allow_pipes)
+    recordings = read_scp(folder / "wav.scp", allow_pipes=allow_pipes, allow_remote=allow_remote)
     by_id = {recording.id: recording for recording in recordings}
     utterances = recordings
     if (folder / "segments").exists():
@@ -35,38 +37,56 @@ def read_dir(folder: str | Path, *, allow_pipes: bool = False) -> list[Utterance
     return [_complete(utterance, text, speakers, extras) for utterance in utterances]
 
 
-def read_scp(path: str | Path, *, allow_pipes: bool = False) -> list[Utterance]:
-    """The recordings of a wav.scp. Raises DataError naming file and line, also for a command where not allowed."""
+def read_scp(path: str | Path, *, allow_pipes: bool = False, allow_remote: bool = False) -> list[Utterance]:
+    """The recordings of a wav.scp. Raises DataError naming file and line, also for what is not allowed."""
     recordings: dict[str, Utterance] = {}
+    for number, row in enumerate(iter_scp(path, allow_pipes=allow_pipes, allow_remote=allow_remote), 1):
+        if row.id in recordings:
+            raise DataError(given_before(path)(0, row, number, row))
+        recordings[row.id] = row
+    return list(recordings.values())
+
+
+def iter_scp(path: str | Path, *, allow_pipes: bool = False, allow_remote: bool = False) -> Iterator[Utterance]:
+    """As `read_scp`, one by one: ids may come twice."""
+    base: Path | None = None
+    number, is_base_known = 0, False
     for number, key, value in read_table(path):
-        if key in recordings:
-            raise DataError(f"{path}:{number}: {key!r} was given before")
         is_pipe = pipes.is_command(value)
         if is_pipe:
             pipes.check(value, f"{path}:{number}", allow_pipes=allow_pipes)
-        recordings[key] = Utterance(key, value, pipe=is_pipe)
-    if not recordings:
+        elif remote.is_address(value):
+            remote.check(value, f"{path}:{number}", allow_remote=allow_remote)
+        elif not value.startswith("/"):
+            if not is_base_known:
+                base, is_base_known = base_of(path, [value]), True
+            value = value if base is None else os.path.join(base, value)  # noqa: PTH118 (pathlib is slow)
+        yield Utterance(key, value, pipe=is_pipe)
+    if not number:
         raise DataError(f"{path}: empty")
-    base = base_of(path, (recording.audio for recording in recordings.values()))
-    if base is None:
-        return list(recordings.values())
-    return [Utterance(r.id, resolve(r.audio, base), pipe=r.pipe) for r in recordings.values()]
+
+
+def given_before(path: str | Path) -> Clash:
+    """What to say of an id that comes twice in a wav.scp, whose rows are its lines."""
+    return lambda first, one, second, other: f"{path}:{second}: {other.id!r} was given before"
 
 
 def base_of(scp: str | Path, entries: Iterable[str]) -> Path | None:
     """The folder that relative paths of a wav.scp are relative to; None for the working directory."""
-    relative = next((e for e in entries if not e.startswith("/") and not pipes.is_command(e)), None)
+    relative = next((e for e in entries if _is_relative(e)), None)
     if relative is None:
         return None
-    here, beside = (split_member(entry) or (entry, 0) for entry in (relative, str(Path(scp).parent / relative)))
-    return Path(scp).parent if not path_exists(here[0]) and path_exists(beside[0]) else None
+    here, beside = (container_of(entry) for entry in (relative, str(Path(scp).parent / relative)))
+    return Path(scp).parent if not path_exists(here) and path_exists(beside) else None
 
 
 def resolve(entry: str, base: Path | None) -> str:
-    """A wav.scp entry with its path made relative to `base`; commands stay as they are."""
-    if base is None or entry.startswith("/") or pipes.is_command(entry):
-        return entry
-    return str(base / entry)
+    """A wav.scp entry with its path made relative to `base`; commands and addresses stay as they are."""
+    return str(base / entry) if base is not None and _is_relative(entry) else entry
+
+
+def _is_relative(entry: str) -> bool:
+    return not (entry.startswith("/") or pipes.is_command(entry) or remote.is_address(entry))
 
 
 def parse_segment(value: str, where: str) -> tuple[str, float, float | None]:

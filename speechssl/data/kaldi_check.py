@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from speechssl.audio import Source, probe
 from speechssl.audio.decode import MAX_OVERSHOOT_S
-from speechssl.data import pipes
+from speechssl.data import pipes, remote
 from speechssl.data.kaldi import parse_segment, resolve
 from speechssl.data.kaldi_dir import DataDir, Problem, Row, invert, load_dir
-from speechssl.data.recording import path_exists, read_member, split_member
+from speechssl.data.recording import container_of, open_recording, path_exists
+from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
 
 _DURATION_TOLERANCE_S = 0.1  # between utt2dur and segments
@@ -57,7 +57,9 @@ def _wav_fault(value: str, base: Path | None, allow_pipes: bool) -> str | None:
         except DataError as error:
             return str(error)
         return None
-    path, _ = split_member(resolve(value, base)) or (resolve(value, base), 0)
+    if remote.is_address(value):
+        return None  # not looked up
+    path = container_of(resolve(value, base))
     return None if path_exists(path) else f"no such file: {path}"
 
 
@@ -173,16 +175,12 @@ def _durations(data: DataDir, problems: list[Problem]) -> dict[str, float]:
     """Seconds of every recording by its header; what cannot be read becomes a problem."""
     found: dict[str, float] = {}
     for row in data.tables["wav.scp"]:
-        if pipes.is_command(row.value) or _wav_fault(row.value, data.base, True):
+        elsewhere = pipes.is_command(row.value) or remote.is_address(row.value)
+        if elsewhere or _wav_fault(row.value, data.base, True):
             continue
-        path = resolve(row.value, data.base)
-        member = split_member(path)
         try:
-            if member:
-                with Source(path, read_member(*member)) as source:
-                    info = source.info
-            else:
-                info = probe(path)
+            with open_recording(Utterance(row.key, resolve(row.value, data.base))) as source:
+                info = source.info
         except AudioError as error:
             problems.append(Problem(data.path("wav.scp"), row.line, f"{row.key!r}: {error.code}: {error}"))
             continue

@@ -3,9 +3,11 @@
 `kaldi.py` reads a good directory and stops at the first fault; this is for `check`, `fix`, `subset` and `split`.
 """
 
+import codecs
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +15,7 @@ from typing import NamedTuple
 from speechssl.audio.source import open_regular
 from speechssl.data.kaldi import base_of
 from speechssl.data.lines import MAX_LINE, decode
-from speechssl.errors import AudioError, DataError
+from speechssl.errors import AudioError, DataError, naming
 
 _BY_RECORDING = {"wav.scp", "reco2dur", "reco2file_and_channel", "reco2num_spk"}
 _BY_UTTERANCE = {"segments", "text", "utt2spk"}
@@ -85,6 +87,8 @@ def load_dir(folder: str | Path) -> tuple[DataDir, list[Problem]]:
     problems: list[Problem] = []
     data = DataDir(folder, {})
     for path in sorted(folder.iterdir()):
+        if path.is_dir() and _kind_by_name(path.name):
+            problems.append(Problem(str(path), 0, "a folder, not a table"))
         if path.name.startswith(".") or path.is_dir():
             continue
         if not _kind_by_name(path.name) and _is_binary(path):
@@ -98,24 +102,40 @@ def load_dir(folder: str | Path) -> tuple[DataDir, list[Problem]]:
     return data, [problem for problem in problems if problem.file not in others]
 
 
-def write_dir(folder: Path, tables: Mapping[str, Iterable[tuple[str, str]]], *, copies: Iterable[Path] = ()) -> None:
-    """A new data directory: tables sorted in C order, and files copied as they are.
+def write_dir(
+    folder: Path,
+    tables: Mapping[str, Iterable[tuple[str, str]]],
+    *,
+    copies: Iterable[Path] = (),
+    constants: Mapping[str, str] | None = None,
+) -> None:
+    """A new data directory: tables sorted in C order, files copied as they are, and constant texts, all or nothing.
 
-    Made under a temporary name and renamed, so that it is there whole or not at all. Raises DataError where it exists.
+    Raises DataError where it exists.
     """
+    with new_folder(folder) as temporary:
+        for name, rows in tables.items():
+            write_table(temporary / name, rows)
+        for path in copies:
+            shutil.copyfile(path, temporary / path.name)
+        for name, text in (constants or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name; it becomes `folder` at the end. Raises DataError where that exists."""
     check_absent(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        for name, rows in tables.items():
-            write_table(temporary / name, rows)
-        for path in copies:
-            shutil.copyfile(path, temporary / path.name)
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
+        with naming(folder):
+            yield temporary
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -158,6 +178,12 @@ def _scan(path: Path) -> tuple[list[Row], list[Problem]]:
     with file:
         while raw_line := file.readline(MAX_LINE):
             number, raw = number + 1, raw_line
+            if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
+                report(number, f"line longer than {MAX_LINE} bytes; the rest of the file is left out")
+                return rows, problems
+            if number == 1 and raw.startswith(codecs.BOM_UTF8):
+                report(number, "begins with a byte order mark")
+                raw = raw[len(codecs.BOM_UTF8) :]
             fields = raw.split(None, 1)
             if not fields:
                 report(number, "empty line")

@@ -1,5 +1,6 @@
 """Kaldi data directories mended, cut down and divided. Nothing is dropped without a line that says so."""
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,8 +8,10 @@ from pathlib import Path
 
 from speechssl.data.kaldi import resolve
 from speechssl.data.kaldi_check import check_values
-from speechssl.data.kaldi_dir import DataDir, Problem, invert, load_dir, write_dir, write_table
-from speechssl.errors import DataError
+from speechssl.data.kaldi_dir import DataDir, Problem, invert, load_dir, new_folder, write_dir, write_table
+from speechssl.errors import DataError, naming
+
+_FORM = ("the line ends", "white space", "no newline", "begins with")  # faults of form: the line itself was read
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _write(data: DataDir, target: Path, tables: dict[str, dict[str, str]]) -> No
 
 def _loses_line(problem: Problem) -> bool:
     """Whether the reader left the line out (and did not only find fault with its form)."""
-    return problem.is_error and not problem.message.startswith(("the line ends", "white space", "no newline"))
+    return problem.is_error and not problem.message.startswith(_FORM)
 
 
 def _drop_bad_values(data: DataDir) -> list[Problem]:
@@ -126,17 +129,19 @@ def _differs(path: Path, table: Mapping[str, str]) -> bool:
 
 
 def _replace(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> str:
-    """Write tables in place, each by renaming, after all old files were copied to a backup folder."""
+    """Write tables in place, each by renaming, once all of them and a copy of all old files are on the disk."""
     number, backup = 0, folder / ".backup"
     while backup.exists():
         number += 1
         backup = folder / f".backup.{number}"
-    backup.mkdir()
-    for path in folder.iterdir():
-        if path.is_file() and not path.name.startswith("."):
-            shutil.copy2(path, backup / path.name)
-    for name, table in tables.items():
-        temporary = folder / f".{name}.tmp"
-        write_table(temporary, table.items())
-        temporary.replace(folder / name)
+    ready = folder / f".fixed.{os.getpid()}"
+    with naming(folder), new_folder(backup) as kept, new_folder(ready) as fixed:
+        for path in folder.iterdir():
+            if path.is_file() and not path.name.startswith("."):
+                shutil.copy2(path, kept / path.name)
+        for name, table in tables.items():
+            write_table(fixed / name, table.items())
+    for name in tables:
+        (ready / name).replace(folder / name)
+    ready.rmdir()
     return str(backup)

@@ -14,9 +14,10 @@ from speechssl.audio import probe
 from speechssl.data import pipes
 from speechssl.data.kaldi import parse_segment, resolve
 from speechssl.data.kaldi_check import check_values
-from speechssl.data.kaldi_dir import DataDir, check_absent, load_dir
+from speechssl.data.kaldi_dir import DataDir, load_dir, new_folder
 from speechssl.data.kaldi_edit import common_utterances, write_part
 from speechssl.data.lines import read_lines
+from speechssl.data.recording import is_file
 from speechssl.errors import DataError
 
 
@@ -59,9 +60,9 @@ def split_dir(source: str | Path, target: str | Path, num_parts: int, *, by: str
         parts = _in_stretches(utterances, weights, num_parts)
     else:
         raise DataError(f"by={by!r}: choose utterance or speaker")
-    check_absent(Path(target))
-    for index, part in enumerate(parts):
-        write_part(data, Path(target) / str(index + 1), part)
+    with new_folder(Path(target)) as folder:
+        for index, part in enumerate(parts):
+            write_part(data, folder / str(index + 1), part)
     return [len(part) for part in parts]
 
 
@@ -118,7 +119,7 @@ def durations(data: DataDir, utterances: Sequence[str], *, probe_audio: bool) ->
             _, start, end = parse_segment(units[key], data.path("segments"))
             if end is not None:
                 found[key] = end - start
-        elif probe_audio and not pipes.is_command(units[key]):
+        elif probe_audio and is_file(resolve(units[key], data.base)) and not pipes.is_command(units[key]):
             found[key] = probe(resolve(units[key], data.base)).duration_s
     if len(found) == len(utterances):
         return found

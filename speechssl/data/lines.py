@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from speechssl.audio.source import open_regular
-from speechssl.errors import AudioError, DataError
+from speechssl.errors import AudioError, DataError, naming
 
 _NOT_IN_IDS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")  # \s: Unicode white space too
 MAX_LINE = 64 << 20  # bytes; a longer line is no manifest
@@ -125,17 +125,33 @@ def check_target(*paths: Path) -> None:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines through a temporary file; gzipped where the name ends in .gz. DataError where it is not UTF-8."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    write_several({path: lines})
+
+
+def write_several(contents: Mapping[Path, Iterable[str]]) -> None:
+    """As `write_lines` for files that belong together: none is there before all of them are written.
+
+    The last one comes last: let it be the one that leads to the others.
+    """
+    temporaries = {path: path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp") for path in contents}
     try:
-        with temporary.open("wb") as raw:
-            file = gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) if path.suffix == ".gz" else raw
-            file.writelines(_encoded(lines, path))
-            if file is not raw:
-                file.close()
-        temporary.replace(path)
+        for path, lines in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with naming(path):
+                _write(temporaries[path], path, lines)
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _write(temporary: Path, path: Path, lines: Iterable[str]) -> None:
+    with temporary.open("wb") as raw:
+        file = gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) if path.suffix == ".gz" else raw
+        file.writelines(_encoded(lines, path))
+        if file is not raw:
+            file.close()
 
 
 def _encoded(lines: Iterable[str], path: Path) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from speechssl.data import pipes
+from speechssl.data import pipes, remote
 from speechssl.data.folder import id_of
 from speechssl.data.lines import parse_object, read_lines, seconds
 from speechssl.data.utterance import Utterance
@@ -20,7 +20,7 @@ from speechssl.errors import DataError
 _LABELS = ("ids", "wrd", "ltr", "phn", "lbl")  # .km is not held in memory: `read_labels` gives it line by line
 
 
-def read_tsv(path: str | Path) -> Iterator[Utterance]:
+def read_tsv(path: str | Path, *, allow_remote: bool = False) -> Iterator[Utterance]:
     """Utterances of a fairseq manifest in its order (which its label files share). Raises DataError with the line.
 
     Ids are the paths without extension, or the lines of an `.ids` file beside the manifest; `.wrd` beside it gives the
@@ -36,19 +36,19 @@ def read_tsv(path: str | Path) -> Iterator[Utterance]:
         name, tab, frames = line.partition("\t")
         if not name or (tab and not (frames.isascii() and frames.isdigit())):
             raise DataError(f"{path}:{number}: expected `path<TAB>frames`, found {line[:80]!r}")
-        values = {suffix: next(lines, None) for suffix, lines in labels.items()}
-        short = next((suffix for suffix, value in values.items() if value is None), None)
-        if short:
-            raise DataError(f"{Path(path).with_suffix(f'.{short}')}: has fewer lines than {path} has files")
-        extra = {
-            suffix: value for suffix, value in values.items() if value is not None and suffix not in ("ids", "wrd")
-        }
+        values, extra = {}, {}
+        for suffix, lines in labels.items():
+            values[suffix] = next(lines, None)
+            if values[suffix] is None:
+                raise DataError(f"{Path(path).with_suffix(f'.{suffix}')}: has fewer lines than {path} has files")
+        if values:
+            extra = {k: v for k, v in values.items() if v is not None and k not in ("ids", "wrd")}
         if tab:
             extra["frames"] = frames
         key = values.get("ids") or id_of(name)
         yield Utterance(
             key,
-            os.path.join(root, name),  # noqa: PTH118
+            _placed(name, root, f"{path}:{number}", allow_remote),
             text=values.get("wrd"),
             extra=extra or None,
         )
@@ -62,15 +62,24 @@ def read_labels(manifest: str | Path, suffix: str) -> Iterator[str]:
     return (line for _, line in read_lines(Path(manifest).with_suffix(f".{suffix}")))
 
 
-def read_jsonl(path: str | Path, *, allow_pipes: bool = False) -> Iterator[Utterance]:
+def read_jsonl(path: str | Path, *, allow_pipes: bool = False, allow_remote: bool = False) -> Iterator[Utterance]:
     """Utterances of a jsonl manifest. Raises DataError with the line."""
     folder = str(Path(path).parent)
     for number, line in read_lines(path):
         if line.strip():
-            yield _from_row(parse_object(line, f"{path}:{number}"), folder, f"{path}:{number}", allow_pipes)
+            where = f"{path}:{number}"
+            yield _from_row(parse_object(line, where), folder, where, allow_pipes, allow_remote)
 
 
-def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -> Utterance:
+def _placed(audio: str, folder: str, where: str, allow_remote: bool) -> str:
+    """A path as seen from here, or an address. Raises DataError for an address where not allowed."""
+    placed = audio if remote.is_address(audio) else os.path.join(folder, audio)  # noqa: PTH118 (pathlib is slow)
+    if remote.is_address(placed):
+        remote.check(placed, where, allow_remote=allow_remote)
+    return placed
+
+
+def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool, allow_remote: bool) -> Utterance:
     audio = _text(row, "audio", where) or _text(row, "audio_filepath", where)
     if not audio:
         raise DataError(f"{where}: no audio (nor audio_filepath)")
@@ -84,8 +93,10 @@ def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -
     if is_pipe:
         pipes.check(audio, where, allow_pipes=allow_pipes)
     else:
-        audio = os.path.join(folder, audio)  # noqa: PTH118 (pathlib is slow, and this runs for every row)
-    key = _text(row, "id", where) or name
+        audio = _placed(audio, folder, where, allow_remote)
+    key = _text(row, "id", where)
+    if key == "":
+        raise DataError(f"{where}: an id cannot be empty")
     known = ("id", "audio", "audio_filepath", "start_s", "end_s", "offset", "speaker", "text", "recording")
     extra = {
         k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)
@@ -93,7 +104,7 @@ def _from_row(row: dict[str, Any], folder: str, where: str, allow_pipes: bool) -
         if k not in known and v is not None
     }
     return Utterance(
-        key, audio, start, end, is_pipe, _text(row, "speaker", where), _text(row, "text", where), extra or None,
+        key or name, audio, start, end, is_pipe, _text(row, "speaker", where), _text(row, "text", where), extra or None,
         _text(row, "recording", where),
     )  # fmt: skip
 

@@ -15,6 +15,8 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from speechssl import config, encoders
+from speechssl import config, encoders, files
 from speechssl.errors import CheckpointError, ConfigError
 from speechssl.nn import fast
 from speechssl.nn.precision import LowPrecision, Precision
@@ -31,6 +33,9 @@ from speechssl.nn.windows import Grid, WholeRecording, wave_moments
 
 Kernel = Literal["plain", "fast"]
 _FAST: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+_MOST_JSON = 16 << 20  # bytes
+_MOST_PARTS = {"num_layers": 1000, "conv_layers": 100, "pos_conv_depth": 100}
 
 WINDOW_S = 60.0  # of a recording at once; a shorter one is done whole
 OVERLAP_S = 5.0  # at either end of a window, computed and left out
@@ -169,21 +174,45 @@ def save(folder: Path, pretrained: Pretrained) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, format: str = "speechssl") -> None:
-    """A safetensors file with the permissions of any other new file (the library makes it the owner's alone)."""
+    """A safetensors file with the permissions of any other new file (the library makes it the owner's alone).
+
+    Raises OSError for a full disk and the like, which the library has an error of its own for.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.touch()
     mode = path.stat().st_mode
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata={"format": format})
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, path, metadata={"format": format})
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
     path.chmod(mode)
 
 
 def is_native(folder: Path) -> bool:
     """Whether `folder` holds an encoder in our own format."""
     try:
-        return '"speechssl-encoder-1"' in (folder / "config.json").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return '"speechssl-encoder-1"' in files.read_text(folder / "config.json", most=_MOST_JSON)
+    except (OSError, ValueError):
         return False
+
+
+def build_empty(family: str, values: Mapping[str, Any]) -> torch.nn.Module:
+    """A family's model on the meta device, without memory whatever its sizes. Raises ConfigError and what torch does.
+
+    `values` come from outside: models of more parts than any real one are refused, because making the parts takes time.
+    """
+    for key, most in _MOST_PARTS.items():
+        value = values.get(key, 0)
+        count = len(value) if isinstance(value, list | tuple) else value
+        if isinstance(count, int) and count > most:
+            raise ConfigError(f"{key}: {count} are more than any model has")
+    with torch.device("meta"):
+        return encoders.build(family, values)
 
 
 def load(folder: Path) -> Pretrained:
@@ -192,14 +221,20 @@ def load(folder: Path) -> Pretrained:
     from safetensors.torch import load_file
 
     try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        raw = files.read_json(folder / "config.json", most=_MOST_JSON)
         stated = raw.pop("sha256")
         if raw.pop("format") != "speechssl-encoder-1":
             raise KeyError("format")
         card = config.build(EncoderCard, raw)
+        files.check_regular(folder / "model.safetensors")
+        tensors = load_file(folder / "model.safetensors")
+        needed = {key: tensor.shape for key, tensor in build_empty(card.family, card.config).state_dict().items()}
+        if needed != {key: tensor.shape for key, tensor in tensors.items()}:  # before memory is taken by config.json
+            raise ValueError("config.json does not describe the tensors beside it")
         model = encoders.build(card.family, card.config)
-        model.load_state_dict(load_file(folder / "model.safetensors"), strict=True)
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
+        model.load_state_dict(tensors, strict=True)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
         raise CheckpointError(f"{folder}: not a usable speechssl encoder: {error}") from error
     pretrained = Pretrained(model.eval().requires_grad_(False), card)
     if pretrained.sha256 != stated:

@@ -34,13 +34,20 @@ class Encoder:
     """The model of a job, ready to encode utterances one at a time, whatever their length."""
 
     def __init__(
-        self, job: Job, pretrained: Pretrained, layer: int, quantizer: Quantizer | None, *, allow_pipes: bool = False
+        self,
+        job: Job,
+        pretrained: Pretrained,
+        layer: int,
+        quantizer: Quantizer | None,
+        *,
+        allow_pipes: bool = False,
+        allow_remote: bool = False,
     ) -> None:
         self.job = job
         self._pretrained = pretrained
         self._layer = layer
         self._quantizer = quantizer
-        self._allow_pipes = allow_pipes
+        self._allowed = allow_pipes, allow_remote
         self._rate = int(pretrained.encoder.sample_rate)
 
     def encode(self, utterance: Utterance, spool: Path, beat: Callable[[], None]) -> Encoded:
@@ -50,17 +57,17 @@ class Encoder:
         "out-of-memory".
         """
         try:
-            recording = Recording(utterance, self._rate, self._allow_pipes, beat)
+            recording = Recording(utterance, self._rate, self._allowed, beat)
             frames = self._collect(self._features(recording), utterance, spool)
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not is_out_of_memory(error):
                 raise
-            raise AudioError("out-of-memory", f"{utterance.audio}: {error}") from None
+            raise AudioError("out-of-memory", f"{utterance.shown}: {error}") from None
         return self._encoded(frames, recording, utterance)
 
     def read(self, utterance: Utterance, beat: Callable[[], None]) -> "Recording | None":
         """A recording with its samples in memory, for `encode_batch`; None for a long one. Raises AudioError."""
-        recording = Recording(utterance, self._rate, self._allow_pipes, beat)
+        recording = Recording(utterance, self._rate, self._allowed, beat)
         recording.samples = recording.up_to(round(self.job.long_audio.window_s * self._rate))
         return None if recording.samples is None else recording
 
@@ -83,7 +90,7 @@ class Encoder:
     def _encoded(self, frames: np.ndarray, recording: "Recording", utterance: Utterance) -> Encoded:
         if not len(frames):
             needed = int(self._pretrained.encoder.receptive_field)
-            message = f"{utterance.audio}: {recording.num_samples} samples, one frame needs {needed}"
+            message = f"{utterance.shown}: {recording.num_samples} samples, one frame needs {needed}"
             raise AudioError("too-short", message)
         return Encoded(frames, recording.num_samples, recording.notes)
 
@@ -120,7 +127,7 @@ class Encoder:
                 if not len(block):
                     continue
                 if not bool(torch.isfinite(block).all()):
-                    raise AudioError("non-finite-features", f"{utterance.audio}: the encoder gave NaN or infinity")
+                    raise AudioError("non-finite-features", f"{utterance.shown}: the encoder gave NaN or infinity")
                 if self._quantizer is None:
                     yield block.float().cpu().numpy()
                 else:
@@ -135,8 +142,9 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 class Recording:
     """The samples of an utterance, as often as they are asked for."""
 
-    def __init__(self, utterance: Utterance, rate: int, allow_pipes: bool, beat: Callable[[], None]) -> None:
-        self.utterance, self._rate, self._allow_pipes, self._beat = utterance, rate, allow_pipes, beat
+    def __init__(self, utterance: Utterance, rate: int, allowed: tuple[bool, bool], beat: Callable[[], None]) -> None:
+        self.utterance, self._rate, self._beat = utterance, rate, beat
+        self._allow_pipes, self._allow_remote = allowed
         self.num_samples = 0
         self.notes: tuple[str, ...] = ()
         self.samples: np.ndarray | None = None  # where all of them were asked for and kept
@@ -160,7 +168,7 @@ class Recording:
         self.num_samples = 0
         try:
             stream = stream_utterance(self.utterance, sample_rate=self._rate, allow_pipes=self._allow_pipes,
-                                      block_s=_BLOCK_S)  # fmt: skip
+                                      allow_remote=self._allow_remote, block_s=_BLOCK_S)  # fmt: skip
             with closing(stream):
                 for block in stream:
                     self._beat()
@@ -168,4 +176,4 @@ class Recording:
                     yield block
                 self.notes = stream.notes
         except OSError as error:
-            raise AudioError("unreadable", f"{self.utterance.audio}: {error.strerror or error}") from None
+            raise AudioError("unreadable", f"{self.utterance.shown}: {error.strerror or error}") from None

@@ -11,6 +11,7 @@ from speechssl.errors import DataError
 
 _OURS = ("sha256sums", "report.json", "failures.tsv", "units", "units.*", "durations", "durations.*", "dict.km.txt",
          "features.json", "feats.scp", "journal*.jsonl", "shards", ".tmp-*", "job.json")  # fmt: skip
+_FINAL = _OURS[2 : _OURS.index("journal*.jsonl")]  # what a merge writes
 # job.json is the last to go: until then the folder is known as ours
 
 
@@ -32,6 +33,11 @@ def clear(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+
+def final_files(folder: Path) -> set[str]:
+    """Names in `folder` that only a merge gives: anything else there is the user's own."""
+    return {path.name for pattern in _FINAL for path in folder.glob(pattern)}
 
 
 @contextmanager

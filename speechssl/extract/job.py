@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from speechssl import __version__, config
+from speechssl import __version__, config, files
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.extract import atomic
-from speechssl.units.card import EncoderReference, QuantizerReference, find, read_card
+from speechssl.units.card import MOST_UNITS, EncoderReference, QuantizerReference, find, read_card
 
 if TYPE_CHECKING:
     from speechssl.encoders.pretrained import Pretrained
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "int8"]
 Kernel = Literal["plain", "fast"]
+_MOST_BYTES = 16 << 20  # of job.json
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class ModelIdentity:
     quantizer: QuantizerReference | None = None
     num_units: int | None = None
     unit_model: str | None = None  # sha256 of encoder, layer and quantizer together
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no model has: they decide how much memory readers take."""
+        units = self.num_units if self.num_units is not None else 1
+        if not (self.layer >= 0 and self.sample_rate > 0 and 0 < self.rate_hz < 1e6 and 0 < units <= MOST_UNITS):
+            raise ValueError(f"no model has {units} units, layer {self.layer}, {self.rate_hz:g} Hz")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,11 @@ class Job:
     version: str = __version__
     kernel: Kernel = "plain"  # equal up to rounding, so one of them for all shards; see `Pretrained.with_kernel`
 
+    def __post_init__(self) -> None:
+        """Refuse what was not planned by `run`."""
+        if min(self.shard_size, 1 + self.num_shards, 1 + self.manifest.utterances) < 1:
+            raise ValueError("a negative number of shards or utterances")
+
     def stem(self, shard: int) -> str:
         """File name of a shard, without its endings."""
         return f"{self.kind}_{shard}_{self.num_shards}"
@@ -83,21 +95,25 @@ def claim(folder: Path, job: Job, tag: str, *, untouched: bool) -> None:
     path = folder / "job.json"
     if untouched or not path.exists():
         atomic.write_text(path, json.dumps(dataclasses.asdict(job), indent=2, ensure_ascii=False) + "\n", tag)
-    different = list(_differences(dataclasses.asdict(load(folder)), dataclasses.asdict(job)))
-    if different:
+    if different := differences(load(folder), job):
         raise DataError(
             f"{folder} holds another job: {'; '.join(different[:5])}. "
             "Choose another folder, or start it again from nothing with --overwrite."
         )
 
 
+def differences(old: Job, new: Job) -> list[str]:
+    """What differs between two jobs, a line each."""
+    return list(_differences(dataclasses.asdict(old), dataclasses.asdict(new)))
+
+
 def load(folder: Path) -> Job:
     """The job of an output folder. DataError where there is none or it cannot be read."""
     try:
-        return config.build(Job, json.loads((folder / "job.json").read_text(encoding="utf-8")))
+        return config.build(Job, files.read_json(folder / "job.json", most=_MOST_BYTES))
     except FileNotFoundError:
         raise DataError(f"{folder}: no output of `speechssl units` or `speechssl features` (no job.json)") from None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{folder / 'job.json'}: damaged: {error}") from error
 
 

@@ -5,14 +5,21 @@ the shard's files are there; whether their bytes still have the stated sha256 is
 """
 
 import json
+import math
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from speechssl import config
+from speechssl import config, files
+from speechssl.errors import DataError, naming
+from speechssl.extract import job as jobs
+
+_MOST_BYTES = 1 << 30  # of a journal, or of a shard's rows
+_SUM = "crc32"  # of a line's other values: a flipped bit in a number is no other number
 
 
 @dataclass(frozen=True)
@@ -28,29 +35,34 @@ class ShardResult:
     failures: dict[str, int] = field(default_factory=dict)  # reason code: rows
     notes: dict[str, int] = field(default_factory=dict)  # what was done to recordings: rows
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that no shard has: journals are read from folders that others may have written."""
+        if min(self.shard, self.rows, self.ok, self.frames) < 0 or not 0 <= self.seconds < math.inf:
+            raise ValueError("a negative number in a journal")
+
 
 def append(path: Path, result: ShardResult) -> None:
-    """Write a result down durably."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Write a result down durably. OSError where something else than a file, such as a link to one, has the name."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     try:
-        end = _end_of_lines(handle)
-        line = (json.dumps(asdict(result), ensure_ascii=False) + "\n").encode()
-        written = 0
-        os.ftruncate(handle, end)
-        while written < len(line):
-            written += os.pwrite(handle, line[written:], end + written)
-        os.fsync(handle)
+        with naming(path):
+            _append(handle, (json.dumps({**asdict(result), _SUM: _sum(result)}, ensure_ascii=False) + "\n").encode())
     finally:
         os.close(handle)
 
 
 def read(folder: Path) -> dict[int, ShardResult]:
-    """Done shards by number, from all journals in `folder`, where their files are in `folder`/shards."""
+    """Done shards of the job in `folder`, by number, from all journals, where their files are in `folder`/shards.
+
+    A line that names files of anything else than its own shard does not count: merging removes what does not fit.
+    """
+    job = jobs.load(folder)
     done = {}
     present = {path.name for path in (folder / "shards").glob("*")}
     for path in sorted(folder.glob("journal*.jsonl")):
         for result in _lines(path):
-            if set(result.files) <= present:
+            own = all(name.startswith(f"{job.stem(result.shard)}.") for name in result.files)
+            if own and result.shard < job.num_shards and set(result.files) <= present:
                 done[result.shard] = result
     return done
 
@@ -68,17 +80,61 @@ def total(results: Mapping[int, ShardResult]) -> ShardResult:
 
 
 def read_rows(folder: Path, stem: str) -> list[dict[str, Any]]:
-    """A shard's rows: id with frames, samples (at the encoder's rate) and notes, or id with code and error."""
-    text = (folder / f"{stem}.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+    """A shard's rows: id with frames, samples (at the encoder's rate) and notes, or id with code and error.
+
+    Raises DataError where the file is not as `run_shard` writes it.
+    """
+    path = folder / f"{stem}.jsonl"
+    try:
+        rows = [json.loads(line) for line in files.read_text(path, most=_MOST_BYTES).split("\n")[:-1]]
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not the rows of a shard: {error}") from None
+    for number, row in enumerate(rows, 1):
+        if not _is_row(row):
+            raise DataError(f"{path}:{number}: damaged: {row!r:.200}")
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+        return False
+    if "code" in row:
+        return isinstance(row["code"], str) and isinstance(row.get("error"), str)
+    notes = row.get("notes", [])
+    counts = (row.get("frames"), row.get("samples"), row.get("offset", 0))
+    return (
+        all(type(count) is int and 0 <= count < 1 << 62 for count in counts)
+        and isinstance(notes, list)
+        and all(isinstance(note, str) for note in notes)
+    )
 
 
 def _lines(path: Path) -> Iterator[ShardResult]:
-    for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn or empty
+    try:
+        lines = files.read_bytes(path, most=_MOST_BYTES).split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: not a journal: {error.strerror}") from None
+    for line in lines[:-1]:  # what follows the last newline is torn or empty
         try:
-            yield config.build(ShardResult, json.loads(line))
+            values = json.loads(line)
+            stated = values.pop(_SUM, None)
+            result = config.build(ShardResult, values)
+            if stated in (None, _sum(result)):  # None: from before lines had one
+                yield result
         except (ValueError, TypeError, AttributeError, RecursionError):
             continue  # a line damaged in the middle: its shard is done again
+
+
+def _sum(result: ShardResult) -> int:
+    return zlib.crc32(json.dumps(asdict(result)).encode())
+
+
+def _append(handle: int, line: bytes) -> None:
+    end, written = _end_of_lines(handle), 0
+    os.ftruncate(handle, end)
+    while written < len(line):
+        written += os.pwrite(handle, line[written:], end + written)
+    os.fsync(handle)
 
 
 def _end_of_lines(handle: int) -> int:

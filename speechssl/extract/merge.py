@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from speechssl.data.corpus import Corpus
+from speechssl.data.recording import is_file
+from speechssl.data.remote import is_address
 from speechssl.errors import DataError
 from speechssl.extract import atomic
+from speechssl.extract import folder as places
 from speechssl.extract.job import Job
 from speechssl.extract.journal import ShardResult, read_rows, total
 from speechssl.extract.report import Report
@@ -22,6 +25,7 @@ from speechssl.units.formats import Info, Item, unit_format
 from speechssl.units.units import Units
 
 SUMS = "sha256sums"
+_WANT_ROOT = ("fairseq",)  # finding it takes a pass over the rows
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,10 @@ def merge(
     written |= _commit_failures(folder, job, results, tag)
     if job.kind == "features":
         written |= _commit_index(folder, job, results, tag)
+    root = corpus_root(corpus) if any(output.format in _WANT_ROOT for output in outputs) else "/"
     for output in outputs:
         with atomic.scratch(folder, tag) as scratch:
-            info = Info(
-                job.model.rate_hz, job.model.num_units or 0, output.merged, folder.resolve(), corpus_root(corpus)
-            )
+            info = Info(job.model.rate_hz, job.model.num_units or 0, output.merged, folder.resolve(), root)
             items = _items(folder, job, results, corpus, output.merged, check)
             unit_format(output.format).write(scratch, items, info)
             written |= atomic.commit(scratch, folder)
@@ -66,6 +69,8 @@ def merge(
     written[name] = atomic.write_text(folder / name, sidecar, tag)
     report = dataclasses.replace(report, finished=True, files=tuple(sorted(written)))
     written["report.json"] = atomic.write_text(folder / "report.json", report.to_json() + "\n", tag)
+    for name in places.final_files(folder) - written.keys():  # of an earlier merge: durations where runs were merged
+        (folder / name).unlink()
     _write_sums(folder, results, written, tag)
     return report
 
@@ -100,7 +105,8 @@ def corpus_root(corpus: Corpus) -> str:
     """The deepest folder above all recordings."""
     import os
 
-    paths = (os.path.dirname(os.path.abspath(u.audio)) for u in corpus.utterances if not u.pipe)  # noqa: PTH100, PTH120
+    files = (row.audio for row in corpus.utterances if not (row.pipe or is_address(row.audio)))
+    paths = (os.path.dirname(os.path.abspath(file)) for file in files)  # noqa: PTH100, PTH120
     root = next(paths, "/")
     for path in paths:
         if not (path == root or path.startswith(root.rstrip("/") + "/")):
@@ -132,7 +138,8 @@ def _items(
         frames = reader.read(folder / "shards", job.stem(shard), rows, job)
         for (row, utterance), (name, ids) in zip(good, frames, strict=True):
             units = Units.from_frames(ids, rate_hz=job.model.rate_hz, size=job.model.num_units or 0)
-            whole = not utterance.pipe and utterance.start_s is None and utterance.end_s is None
+            whole = utterance.start_s is None and utterance.end_s is None and not utterance.pipe
+            whole = whole and is_file(utterance.audio)
             yield Item(name, units.dedup() if merged else units, utterance.audio, row["samples"], whole)
 
 

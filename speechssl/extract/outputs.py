@@ -1,18 +1,21 @@
 """Reading a finished output folder back: `verify` it, iterate over its units or features."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from speechssl import files
 from speechssl.errors import DataError
 from speechssl.extract import atomic, journal
+from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
 from speechssl.extract.journal import read_rows
 from speechssl.extract.merge import SUMS
 from speechssl.extract.stores import store
 from speechssl.units.units import Units
+
+_MOST_SUMS = 1 << 30
 
 
 def verify(folder: str | Path) -> tuple[list[str], int]:
@@ -26,7 +29,7 @@ def verify(folder: str | Path) -> tuple[list[str], int]:
         raise DataError(f"{folder}: no such folder")
     if not (folder / SUMS).exists():
         return _verify_unfinished(folder)
-    expected, problems = _read_sums(folder / SUMS)
+    expected, problems = read_sums(folder / SUMS)
     for name, value in expected.items():
         path = folder / name
         if not path.is_file():
@@ -65,21 +68,27 @@ def _frames(folder: Path, job: jobs.Job) -> Iterator[tuple[str, np.ndarray]]:
         yield from reader.read(folder / "shards", stem, rows, job)
 
 
-def _read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
+def read_sums(path: Path) -> tuple[dict[str, str], list[str]]:
     """Names and hashes, and what is wrong with the file itself."""
     expected: dict[str, str] = {}
     try:
-        lines = path.read_bytes().decode("ascii").split("\n")
-    except UnicodeDecodeError:
+        lines = files.read_bytes(path, most=_MOST_SUMS).decode("ascii").split("\n")
+    except (OSError, UnicodeDecodeError):
         return {}, [f"{path.name}: damaged"]
     if lines.pop():
         return {}, [f"{path.name}: cut in its last line"]
     for line in lines:
         value, separator, name = line.partition("  ")
-        if len(value) != 64 or not separator or name in expected:
+        if len(value) != 64 or not separator or name in expected or not _is_inside(name):
             return {}, [f"{path.name}: damaged at {line[:80]!r}"]
         expected[name] = value
     return expected, []
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name is of this folder or of shards/: what the file says does not decide what else we open."""
+    folder, _, last = name.rpartition("/")
+    return folder in ("", "shards") and last not in ("", ".", "..")
 
 
 def _verify_counts(folder: Path, expected: dict[str, str]) -> list[str]:
@@ -89,21 +98,25 @@ def _verify_counts(folder: Path, expected: dict[str, str]) -> list[str]:
     if total.rows != job.manifest.utterances or len(done) != job.num_shards:
         problems.append(f"{total.rows} rows in {len(done)} shards, expected {job.manifest.utterances}")
     for shard in sorted(done):
-        rows = read_rows(folder / "shards", job.stem(shard))
+        try:
+            rows = read_rows(folder / "shards", job.stem(shard))
+        except DataError as error:
+            problems.append(str(error))
+            continue
         ok = sum("code" not in row for row in rows)
         if (len(rows), ok) != (done[shard].rows, done[shard].ok):
             problems.append(f"shard {shard}: {len(rows)} rows, {ok} ok; the journal says otherwise")
     needed = {"job.json", "report.json", *_final_files(folder), *(path.name for path in folder.glob("journal*.jsonl"))}
     needed |= {f"shards/{name}" for result in done.values() for name in result.files}
     problems += [f"{name}: not in {SUMS}" for name in sorted(needed - expected.keys())]
-    strange = {f"shards/{path.name}" for path in (folder / "shards").iterdir()} - expected.keys()
-    return problems + [f"{name}: does not belong there" for name in sorted(strange)]
+    strange = {f"shards/{path.name}" for path in (folder / "shards").glob("*")} | places.final_files(folder)
+    return problems + [f"{name}: does not belong there" for name in sorted(strange - expected.keys())]
 
 
 def _final_files(folder: Path) -> list[str]:
     """As the report lists them; its own hash was checked before, unless its line is what is missing."""
     try:
-        return list(json.loads((folder / "report.json").read_text(encoding="utf-8"))["files"])
+        return [name for name in files.read_json(folder / "report.json")["files"] if isinstance(name, str)]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -113,6 +126,7 @@ def _verify_unfinished(folder: Path) -> tuple[list[str], int]:
     problems = [f"not finished: {len(done)} of {job.num_shards} shards are done"]
     for result in done.values():
         for name, value in result.files.items():
-            if atomic.sha256(folder / "shards" / name) != value:
+            path = folder / "shards" / name
+            if not path.is_file() or atomic.sha256(path) != value:
                 problems.append(f"shards/{name}: changed since it was written")
     return problems, sum(len(result.files) for result in done.values())

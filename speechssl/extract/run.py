@@ -11,18 +11,19 @@ OUT/shards/                   frames as computed, with one row file per shard
 
 import dataclasses
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from speechssl import __version__
 from speechssl.data.corpus import Corpus
 from speechssl.errors import ConfigError, DataError
-from speechssl.extract import atomic, journal, lock, plan
+from speechssl.extract import atomic, engines, journal, lock, plan
 from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
+from speechssl.extract.engines import Engine, InProcess, LocalPool, Stopped, default_workers
 from speechssl.extract.job import Job, Kernel, LongAudio, ModelSpec, Precision
 from speechssl.extract.journal import ShardResult
 from speechssl.extract.merge import SUMS, Output, merge
@@ -36,11 +37,15 @@ from speechssl.units.formats import unit_format
 class Options:
     """How to run; nothing here changes the bytes of the result."""
 
-    workers: int | None = None  # processes; None: one per CPU core that we may use, one for a GPU; 0: in this process
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None  # of a running cluster: host:port, or auto; None: Ray on this machine, for this run
+    workers: int | None = None  # processes; None: one per core that we may use, one for a GPU; 0: in this process
     part: tuple[int, int] = (0, 1)  # (i, n): only shards with number % n == i
     threads: int = 1  # of torch in each worker
     time_limit_s: float = 300.0  # without any progress on an utterance
+    memory_limit_gb: float | None = None  # of each worker; None: its share of 90 % of the machine's; 0: none
     allow_pipes: bool = False
+    allow_remote: bool = False
     overwrite: bool = False  # throw away what another job left in the folder
     merge_only: bool = False
     quiet: bool = False  # no progress line
@@ -68,7 +73,7 @@ def run_units(
         raise ConfigError("name each output format once")
     identity = spec.identify("units")
     manifest = plan.check_manifest(corpus.utterances, [chosen.refuse for chosen in formats])
-    size = shard_size or plan.shard_size(manifest.utterances)
+    size = shard_size or plan.planned_size(Path(folder), manifest)
     job = Job("units", "units", identity, manifest, size, -(-manifest.utterances // size), precision, device,
               long_audio or LongAudio(), kernel=kernel or jobs.choose_kernel(identity, precision, device))  # fmt: skip
     return _Run(corpus, Path(folder), job, spec, tuple(outputs), options or Options()).run()
@@ -92,19 +97,44 @@ def run_features(
         raise ConfigError("features cannot be stored as units: use speechssl units")
     identity = spec.identify("features")
     manifest = plan.check_manifest(corpus.utterances, [store(format).refuse])
-    size = shard_size or plan.shard_size(manifest.utterances)
+    size = shard_size or plan.planned_size(Path(folder), manifest)
     job = Job("features", format, identity, manifest, size, -(-manifest.utterances // size), precision, device,
               long_audio or LongAudio(), kernel=kernel or jobs.choose_kernel(identity, precision, device))  # fmt: skip
     return _Run(corpus, Path(folder), job, spec, (), options or Options()).run()
 
 
-class _Stopped(Exception):
-    """Leaves work in hand when a stop was asked for."""
+def run_merge(
+    corpus: Corpus,
+    parts: Sequence[str | Path],
+    folder: str | Path,
+    *,
+    outputs: Sequence[Output] = (Output("text", False),),
+    options: Options | None = None,
+) -> Report:
+    """Shards of one job from the folders `parts` into `folder`, then the final files. Raises DataError, ConfigError.
+
+    corpus: what the parts were computed from. outputs: of units; those of features are as computed.
+    """
+    from speechssl.extract.collect import Collector, open_parts
+
+    others = [Path(part) for part in parts if Path(part).resolve() != Path(folder).resolve()]
+    job, shards = open_parts([Path(part) for part in parts])
+    if job.version != __version__:
+        raise DataError(f"{parts[0]} was written by speechssl {job.version}, this is {__version__}")
+    formats = [unit_format(output.format) for output in outputs] if job.kind == "units" else []
+    manifest = plan.check_manifest(corpus.utterances, [chosen.refuse for chosen in formats])
+    if manifest != job.manifest:
+        raise DataError(f"{corpus.source} ({manifest.utterances} utterances) is not the input of {parts[0]} "
+                        f"({job.manifest.utterances}): ids, paths or their order differ")  # fmt: skip
+    shards = {shard: there for shard, at in shards.items() if (there := [one for one in at if one[0] in others])}
+    chosen_outputs = tuple(outputs) if job.kind == "units" else ()
+    options = dataclasses.replace(options or Options(), part=(0, 1), merge_only=True)
+    return _Run(corpus, Path(folder), job, ModelSpec(), chosen_outputs, options, Collector(shards)).run()
 
 
 @dataclass
 class _Run:
-    """One call of `run_units` or `run_features`."""
+    """One call of `run_units`, `run_features` or `run_merge`."""
 
     corpus: Corpus
     folder: Path
@@ -112,6 +142,7 @@ class _Run:
     spec: ModelSpec
     outputs: tuple[Output, ...]
     options: Options
+    engine: Engine | None = None  # None: as the options say
     stop: bool = False
 
     def run(self) -> Report:
@@ -134,14 +165,18 @@ class _Run:
                 places.clear(self.folder)
             self._clean()
             untouched = count == 1 and not any(self.folder.glob("journal*.jsonl"))
-            jobs.claim(self.folder, self.job, self.tag, untouched=untouched)
+            with lock.claiming(self.folder):
+                jobs.claim(self.folder, self.job, self.tag, untouched=untouched)
             finished = self._finished()
-            if finished is not None:
-                return finished
-            return self._work()
+            if finished is None:
+                return self._work()
+            with lock.merging(self.folder) as ours:
+                if ours:
+                    atomic.clean(self.folder, "merge")
+            return dataclasses.replace(finished, nothing_to_do=True)
 
     def _finished(self) -> Report | None:
-        """The stored report, if there is nothing to do."""
+        """The stored report, where the final files are there, in all formats that were asked for."""
         sidecar = self.folder / f"{self.job.kind}.json"
         if not (self.folder / SUMS).exists():
             return None
@@ -157,7 +192,7 @@ class _Run:
             return None
         if not complete or not set(self.outputs) <= there:
             return None
-        return dataclasses.replace(old, output=str(self.folder), nothing_to_do=True)
+        return dataclasses.replace(old, output=str(self.folder))
 
     def _work(self) -> Report:
         (self.folder / "shards").mkdir(exist_ok=True)
@@ -168,7 +203,7 @@ class _Run:
         total = before + sum(self._rows(shard) for shard in mine)
         self.progress = Progress(total, before, self.options.quiet)
         workers = 0
-        if mine and not self.options.merge_only:
+        if mine and (self.engine or not self.options.merge_only):
             workers = self._run_shards(set(mine))
         done = journal.read(self.folder)
         report = self._report(done, workers)
@@ -184,11 +219,14 @@ class _Run:
         with lock.merging(self.folder) as ours:
             if not ours:  # another part finished at the same moment and merges
                 return report
+            if (merged := self._finished()) is not None:  # another part was faster
+                return dataclasses.replace(report, finished=True, files=merged.files)
+            atomic.clean(self.folder, "merge")
             try:
                 return merge(
                     self.folder, self.job, done, self.corpus, self._all_outputs(), report, "merge", self._check
                 )
-            except _Stopped:
+            except Stopped:
                 return dataclasses.replace(report, interrupted=True)
 
     def _rows(self, shard: int) -> int:
@@ -208,48 +246,22 @@ class _Run:
 
     def _run_shards(self, wanted: set[int]) -> int:
         """Run shards, journalling each; returns the number of workers."""
-        from speechssl.extract.worker import Settings, load  # imports torch
+        from speechssl.extract.worker import Settings  # imports torch
 
-        shards = self.folder / "shards"
+        engine = self.engine or _choose(self.options, self.job.device, len(wanted))
+        shards = (self.folder / "shards").resolve()
         spec = dataclasses.replace(self.spec, offline=True) if self.spec.unit_model is None else self.spec
-        settings = Settings(self.job, spec, shards.resolve(), self.tag, self.options.threads, self.options.allow_pipes)
+        allowed = {"allow_pipes": self.options.allow_pipes, "allow_remote": self.options.allow_remote}
+        settings = Settings(self.job, spec, shards, self.tag, self.options.threads, **allowed)
         tasks = plan.tasks(self.corpus.utterances, self.job.shard_size, wanted.__contains__)
-        workers = self.options.workers if self.options.workers is not None else default_workers(self.job.device)
-        workers = min(workers, len(wanted))
-        if workers == 0:
-            self._run_here(tasks, settings, load)
-        else:
-            from speechssl.extract.pool import Pool
-
-            Pool(settings, workers, self.options.time_limit_s, self._done, self.progress.show, lambda: self.stop).run(
-                tasks
-            )
+        engine.run(tasks, settings, self._done, self.progress.show, lambda: self.stop)
         self.progress.end()
         self._clean()  # after workers that died
-        return workers
-
-    def _run_here(self, tasks: Iterator[plan.Task], settings: Any, load: Callable[..., Any]) -> None:
-        import torch
-
-        from speechssl.extract.shard import run_shard
-
-        threads = torch.get_num_threads()
-        try:
-            encoder = load(settings)
-            for task in tasks:
-                self._done(run_shard(task, settings.folder, encoder, tag=self.tag, beat=self._beat))
-        except _Stopped:
-            pass
-        finally:
-            torch.set_num_threads(threads)
-
-    def _beat(self, rows: int, seconds: float) -> None:
-        self._check()
-        self.progress.show(rows, seconds)
+        return engine.workers
 
     def _check(self) -> None:
         if self.stop:
-            raise _Stopped
+            raise Stopped
 
     def _done(self, result: ShardResult) -> None:
         journal.append(self.journal, result)
@@ -272,16 +284,18 @@ class _Run:
         """Remove what killed processes of this part left; we hold its lock and none of ours is alive."""
         for place in (self.folder, self.folder / "shards"):
             atomic.clean(place, self.tag)
-        with lock.merging(self.folder) as ours:
-            if ours:
-                atomic.clean(self.folder, "merge")
 
     def _ask_to_stop(self) -> None:
         self.stop = True
 
 
-def default_workers(device: str) -> int:
-    """One per core that this process may use; one for a GPU."""
-    if device == "cuda":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _choose(options: Options, device: str, shards: int) -> Engine:
+    """The engine of the options. ConfigError where Ray is asked for and missing."""
+    if options.engine == "ray":
+        engines.need_ray()
+        from speechssl.extract.ray_engine import RayActors
+
+        limits = options.time_limit_s, options.memory_limit_gb
+        return RayActors(options.workers, shards, *limits, options.ray_address)
+    workers = min(shards, default_workers(device) if options.workers is None else options.workers)
+    return LocalPool(workers, options.time_limit_s, options.memory_limit_gb) if workers else InProcess()

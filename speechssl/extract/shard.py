@@ -24,9 +24,13 @@ OWN_REASONS = {  # beside speechssl.audio.REASONS
     "non-finite-features": "the encoder gave NaN or infinity for finite samples",
     "out-of-memory": "not enough memory for this recording alone",
     "timeout": "no progress within the time limit",
-    "worker-died": "the process that worked on it died, twice",
+    "worker-died": "the processes that worked on it died",
 }
-_MESSAGES = {"timeout": "no progress within the time limit", "worker-died": "two processes died while working on it"}
+_MESSAGES = {  # of rows that are not to be tried again
+    "timeout": "no progress within the time limit",
+    "out-of-memory": "two processes that worked on it took more memory than the limit",
+    "worker-died": "two or three processes died while working on it",
+}
 
 
 def run_shard(
@@ -80,7 +84,8 @@ def _outcomes(
 def _record(utterance: Utterance, outcome: Outcome, writer: Writer) -> dict[str, Any]:
     """A row's line; its frames go to the writer."""
     if isinstance(outcome, AudioError):
-        return {"id": utterance.id, "code": outcome.code, "error": str(outcome)}
+        message = str(outcome).encode("utf-8", "backslashreplace").decode()  # a path need not be Unicode
+        return {"id": utterance.id, "code": outcome.code, "error": message}
     record: dict[str, Any] = {
         "id": utterance.id,
         "frames": len(outcome.frames),

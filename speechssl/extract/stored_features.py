@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speechssl.convert.npy import map_npy
+from speechssl import files
 from speechssl.data import ark
 from speechssl.errors import DataError
 from speechssl.extract import job as jobs
 from speechssl.extract.job import Job
 from speechssl.extract.outputs import read_features
+from speechssl.npy import map_npy
 
 Pass = Callable[[], Iterator[tuple[str, np.ndarray]]]
 
@@ -50,8 +51,11 @@ def _read_arrays(paths: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _read_lengths(path: Path) -> list[int]:
-    lines = path.read_text(encoding="ascii", errors="replace").split("\n")
-    for number, line in enumerate(lines[:-1], 1):
-        if not (line.isdecimal() and line.isascii()):
+    try:
+        lines = files.read_bytes(path, most=1 << 30).decode("ascii", errors="replace").split("\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        if line and not (line.isdecimal() and line.isascii() and len(line) < 19):
             raise DataError(f"{path}:{number}: {line!r} is not a number of frames")
     return [int(line) for line in lines if line]

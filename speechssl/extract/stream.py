@@ -7,6 +7,7 @@ that cannot be used is left out and noted in `failures`. Long recordings come as
 import multiprocessing
 import os
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,12 +22,14 @@ import numpy as np
 from speechssl.data.corpus import Corpus
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
+from speechssl.extract import atomic
 from speechssl.extract.job import Job, LongAudio, Manifest, ModelSpec, Precision, choose_kernel
-from speechssl.extract.worker import Settings, load
+from speechssl.extract.worker import Settings, die_with_parent, load
 
 if TYPE_CHECKING:
     from speechssl.extract.encode import Encoder
 
+_TAG = "speechssl-stream"  # of scratch folders among everybody's temporary files
 _AHEAD = 4  # utterances in hand per worker
 
 
@@ -54,6 +57,7 @@ class FeatureStream:
     precision: Precision = "fp32"
     long_audio: LongAudio = field(default_factory=LongAudio)
     allow_pipes: bool = False
+    allow_remote: bool = False
     progress: Callable[[int, float], None] = lambda rows, seconds: None  # called per utterance
     failures: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> reason code, message
     seconds: float = 0.0  # of audio in the last pass
@@ -76,8 +80,10 @@ class FeatureStream:
     def __call__(self) -> Iterator[tuple[str, np.ndarray]]:
         """One pass. Raises DataError where a worker process dies."""
         self.seconds = 0.0
-        with tempfile.TemporaryDirectory(prefix="speechssl-") as scratch:
-            results = self._in_processes(Path(scratch)) if self.workers else self._in_this_process(Path(scratch))
+        home = Path(tempfile.gettempdir())
+        atomic.clean_abandoned(home, _TAG)
+        with atomic.scratch(home, _TAG, private=True) as scratch:
+            results = self._in_processes(scratch) if self.workers else self._in_this_process(scratch)
             for utterance, result in results:
                 self.seconds += result.seconds
                 self.progress(1, result.seconds)
@@ -124,7 +130,8 @@ class FeatureStream:
             kernel = choose_kernel(identity, self.precision, self.device)
             job: Any = Job("features", "npy", identity, Manifest("", count), 1, count, self.precision,
                            "cuda" if self.device == "cuda" else "cpu", self.long_audio, kernel=kernel)  # fmt: skip
-            self._settings = Settings(job, self.spec, scratch, "stream", self.threads, self.allow_pipes)
+            self._settings = Settings(job, self.spec, scratch, "stream", self.threads, self.allow_pipes,
+                                      allow_remote=self.allow_remote)  # fmt: skip
         return self._settings
 
 
@@ -134,6 +141,7 @@ _encoder: "Encoder | None" = None  # of a worker process
 def _start(settings: Settings) -> None:
     global _encoder
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    threading.Thread(target=die_with_parent, daemon=True).start()  # the executor's own queue never ends for them
     _encoder = load(settings)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from speechssl.errors import ConfigError, SpeechSSLError
 from speechssl.extract.job import Job, ModelSpec, check_loaded
+from speechssl.extract.processes import limit_growth
 
 if TYPE_CHECKING:
     from speechssl.extract.encode import Encoder
@@ -34,6 +35,8 @@ class Settings:
     tag: str  # names this run's scratch folders
     threads: int = 1  # of torch; fixed, so that sums have one order whatever the number of workers
     allow_pipes: bool = False
+    memory_limit: int | None = None  # bytes that a worker process may use
+    allow_remote: bool = False
 
 
 def load(settings: Settings) -> "Encoder":
@@ -52,18 +55,21 @@ def load(settings: Settings) -> "Encoder":
         if not torch.cuda.is_available():
             raise ConfigError("device cuda: torch finds no GPU here (nvidia-smi, or a CPU-only torch?)")
         pretrained.encoder.to(job.device)
-    return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes)
+    return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes,
+                   allow_remote=settings.allow_remote)  # fmt: skip
 
 
 def main(connection: Connection, settings: Settings) -> None:
     """The worker's life: load, then run shards until the connection closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what happens on Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # and on the SIGTERM that a cluster sends to every process
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     from speechssl.extract.shard import run_shard
 
     try:
         encoder = load(settings)
+        if settings.job.device == "cpu":  # a GPU's driver maps far more than it uses
+            limit_growth(settings.memory_limit)
         connection.send(("ready",))
         while True:
             task, skip = connection.recv()
@@ -86,7 +92,8 @@ def _send(connection: Connection, error: Exception) -> None:
         connection.send(("failed", error))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Wait for the end of the process that started this one, and leave at once. For a thread of its own."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

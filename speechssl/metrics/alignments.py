@@ -25,11 +25,14 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl import files
 from speechssl.errors import DataError
 from speechssl.metrics.textgrid import read_textgrid
 from speechssl.metrics.units import UNLABELLED, label_ids
 
 KINDS = ("jsonl", "frames", "tsv", "ctm", "textgrid")
+_LONGEST_LINE = 1 << 26  # characters
+_LONGEST_S = 3e5  # three days and a half: 120 MB as labels of 10 ms
 OVERLAP_S = 1e-3  # files round their times; more than this is an error
 
 Segment = tuple[float, float, str]  # start and end in seconds, label
@@ -116,17 +119,40 @@ def find_kind(path: Path) -> str:
     return "ctm" if len(fields) in (5, 6) and _is_number(fields[2]) and _is_number(fields[3]) else "frames"
 
 
-def open_text(path: Path) -> IO[str]:
+def open_text(path: Path) -> "Lines":
     """A text file, gzipped or not; DataError where there is none."""
     try:
+        files.check_regular(path)
         with open(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
-        return gzip.open(path, "rt", encoding="utf-8") if compressed else open(path, encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise DataError(f"{path}: no such alignment file") from None
+        return Lines(path, gzip.open(path, "rt", encoding="utf-8") if compressed else open(path, encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: no such alignment file ({error.strerror})") from None
 
 
-def _per_frame(path: Path, file: IO[str], kind: str, vocabulary: dict[str, int]) -> Runs:
+class Lines:
+    """The lines of a text file, none longer than memory bears, however little a compressed one takes on the disk."""
+
+    def __init__(self, path: Path, file: IO[str]) -> None:
+        self._path, self._file = path, file
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            while line := self._file.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise DataError(f"{self._path}: a line longer than {_LONGEST_LINE} characters")
+                yield line
+        except OSError as error:  # damaged gzip data among others
+            raise DataError(f"{self._path}: not readable: {error}") from None
+
+
+def _per_frame(path: Path, file: Lines, kind: str, vocabulary: dict[str, int]) -> Runs:
     runs: Runs = {}
     for number, line in enumerate(file, 1):
         if not line.strip():
@@ -142,7 +168,7 @@ def _json_line(path: Path, number: int, line: str) -> tuple[str, list[str]]:
     try:
         row = json.loads(line)
         utterance, labels = row.get("name", row.get("id")), row.get("phones", row.get("labels"))
-    except (json.JSONDecodeError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}:{number}: not a JSON object: {error}") from error
     if not isinstance(utterance, str) or not isinstance(labels, list) or not all(isinstance(x, str) for x in labels):
         raise DataError(f'{path}:{number}: want {{"name": "utterance", "phones": ["SIL", "AE", ...]}}')
@@ -159,7 +185,7 @@ def _run_lengths(ids: NDArray[np.int32]) -> tuple[NDArray, NDArray, NDArray]:
     return starts, np.append(starts[1:], len(ids)).astype(np.int32)[: len(starts)], ids[starts]
 
 
-def _table(path: Path, file: IO[str], kind: str) -> Iterator[tuple[str, str, Segment]]:
+def _table(path: Path, file: Lines, kind: str) -> Iterator[tuple[str, str, Segment]]:
     for number, line in enumerate(file, 1):
         where = f"{path}:{number}"
         fields = line.rstrip("\r\n").split("\t") if kind == "tsv" else line.split()
@@ -198,7 +224,7 @@ def _segments(
             raise DataError(f"{path}: the segments of utterance {utterance!r} do not stand together; sort the file")
         starts, ends, labels, last = [], [], [], 0.0
         for where, _, (start, end, label) in group:
-            if not 0 <= start <= end < 1e6:
+            if not 0 <= start <= end < _LONGEST_S:
                 raise DataError(f"{where}: {start} to {end} is no stretch of time")
             if start < last - OVERLAP_S:
                 raise DataError(f"{where}: starts at {start} s, before the last segment's end at {last} s")

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from speechssl import files
 from speechssl.errors import DataError
 
 # What remains of either format once names like `xmin =` are gone: numbers, quoted strings ("" is a quote), <exists>.
@@ -14,7 +15,10 @@ def read_textgrid(path: Path, tier: str = "") -> list[tuple[float, float, str]]:
 
     Intervals without text stay, with the label "". Raises DataError for other files and absent tiers.
     """
-    raw = path.read_bytes()
+    try:
+        raw = files.read_bytes(path)
+    except OSError as error:
+        raise DataError(f"{path}: not a TextGrid: {error.strerror}") from None
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         tokens = _TOKEN.findall(raw.decode(encoding))

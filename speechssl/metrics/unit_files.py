@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from speechssl.errors import DataError
 from speechssl.metrics.alignments import open_text
 
+_MOST_FRAMES = 1 << 26  # of one utterance: two weeks at 50 Hz
+_MOST_UNITS = 1 << 24
+
 
 def read_unit_file(
     path: Path, *, num_units: int | None = None, unit_rate: float | None = None
@@ -35,7 +38,7 @@ def read_unit_file(
     stated: list[Any] = []
     for key, given, option in (("num_units", num_units, "--num-units"), ("rate_hz", unit_rate, "--unit-rate")):
         value = row.get(key, given)
-        if not isinstance(value, int | float) or value <= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_UNITS:
             raise DataError(f"{path}: does not say its {key}; give {option}")
         if given is not None and given != value:
             raise DataError(f"{path}: says {key} {value}, not {given}")
@@ -62,8 +65,8 @@ def _json_row(path: Path, number: int, line: str, stated: dict[str, float]) -> t
     if "durations" not in row:
         return name, ids
     durations = _integers(row["durations"], f"{path}:{number}")
-    if durations.shape != ids.shape or (durations < 1).any():
-        raise DataError(f"{path}:{number}: durations must be one positive number for each unit")
+    if durations.shape != ids.shape or (durations < 1).any() or durations.sum() > _MOST_FRAMES:
+        raise DataError(f"{path}:{number}: durations must be one positive number for each unit, of one utterance")
     return name, np.repeat(ids, durations)
 
 
@@ -83,7 +86,7 @@ def _integers(values: Any, where: str) -> NDArray[np.int64]:
 def _json(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{number}: not a JSON object: {error}") from error
     if not isinstance(row, dict):
         raise DataError(f"{path}:{number}: not a JSON object")

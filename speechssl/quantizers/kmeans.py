@@ -1,38 +1,38 @@
 """k-means codebook: the nearest centroid in Euclidean distance. Learned by `kmeans_fit`.
 
-N frames, C channels, V units. The ids are a function of the frame alone: whatever the batch, the number of threads or
-the device, `encode` returns the argmin of float64 distances, where distances closer than 2^-40 of their scale count as
-ties and ties go to the lower id.
+N frames, C channels, V units. The ids are a function of the frame alone: whatever the batch, the number of threads, the
+device or the processor, `encode` returns the argmin of float64 distances, where distances closer than 2^-40 of their
+scale count as ties and ties go to the lower id.
 
-Speed comes from one float32 GEMM per block: scores s = b - x·(c - m), m the mean centroid and b = ||c||²/2 less its
-mean, rank like ||x - c||². A row whose two best scores are closer than twice the proven rounding error of s, about
-C u |x| |c - m| (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), is decided again in float64.
+Speed comes from cheap scores with a proven bound on their error; only rows that the bound leaves open are decided again
+in float64. Products of bytes where the processor has them (`kmeans_int8`); one float32 GEMM per block elsewhere: scores
+s = b - x·(c - m), m the mean centroid and b = ||c||²/2 less its mean, rank like ||x - c||² and are off by about
+C u |x| |c - m| (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from speechssl.errors import CheckpointError, DataError
+from speechssl.quantizers import kmeans_int8
+from speechssl.quantizers.kmeans_int8 import Codebook, Codes, Exact
 
-_TIE = 2.0**-40  # float64 scores are exact to about C * 2^-53 of their scale: 2^-43 at C = 1024
 _SCORES_PER_BLOCK = 1 << 21  # 8 MiB of float32 scores: measured best from 2 to 16 MiB
 _ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}  # per product, by torch's matmul precision
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What a device needs: the float32 GEMM operands, the float64 ones, and the scale of the rounding error."""
+    """What a float32 GEMM on a device needs."""
 
     weight: Tensor  # -(c - m) transposed [C, V] float32
     bias: Tensor  # b [V] float32
     packed: Tensor | None  # weight in oneDNN's own layout, where there is oneDNN
-    weight64: Tensor
-    bias64: Tensor
-    radius: float  # max |c - m|
-    bias_max: float  # max |b|
+    exact: Exact  # its radius and bias_max are the scale of the rounding error, too
 
 
 class KMeans:
@@ -80,27 +80,57 @@ class KMeans:
             raise DataError(f"frames of shape {list(frames.shape)} do not fit a codebook of {self.dim} channels")
         rows = frames.reshape(-1, self.dim)
         rows = rows if rows.dtype == torch.float64 else rows.float()
-        prepared = self._on(frames.device)
-        step = max(64, _SCORES_PER_BLOCK // self.size)
         with torch.autocast(frames.device.type, enabled=False):
-            blocks = [_nearest(rows[i : i + step], prepared) for i in range(0, len(rows), step)]
-        return torch.cat(blocks).view(frames.shape[:-1]) if blocks else rows.new_zeros(frames.shape[:-1]).long()
+            if rows.device.type == "cpu" and rows.dtype == torch.float32 and self.by_bytes:
+                step = kmeans_int8.block(self.size)
+                parts = [self._by_bytes(block, kmeans_int8.encode(block, self._bytes.centre), self._bytes)
+                         for block in rows.split(step)]  # fmt: skip
+            else:
+                step = max(64, _SCORES_PER_BLOCK // self.size)
+                parts = [_nearest(block, self._on(rows.device)) for block in rows.split(step)]
+        return torch.cat(parts).view(frames.shape[:-1])
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether `kmeans_int8` serves this codebook on this machine's CPU."""
+        return kmeans_int8.worthwhile(self.size, self.dim)
+
+    def encode_coded(self, rows: Tensor, codes: Codes, book: Codebook) -> Tensor:
+        """As `encode`, for rows [N, C] float32 whose codes are there already; `book` is of `codebook(centre)`."""
+        step = kmeans_int8.block(self.size)
+        parts = [self._by_bytes(rows[i : i + step], codes[i : i + step], book) for i in range(0, len(rows), step)]
+        return torch.cat(parts)
+
+    def codebook(self, centre: Tensor) -> Codebook:
+        """The centroids as `kmeans_int8` wants them, for rows encoded about this centre [C]."""
+        return kmeans_int8.prepare(self.centroids.cpu(), self._exact, centre)
+
+    def _by_bytes(self, rows: Tensor, codes: Codes, book: Codebook) -> Tensor:
+        ids, undecided = kmeans_int8.nearest(rows, codes, book)
+        if len(undecided):
+            ids[undecided] = _nearest(rows[undecided], self._on(rows.device))
+        return ids
+
+    @cached_property
+    def _bytes(self) -> Codebook:
+        return self.codebook(self.centroids.cpu().mean(0))
+
+    @cached_property
+    def _exact(self) -> Exact:
+        """On the CPU."""
+        wide = self.centroids.cpu().double()
+        bias = wide.square().sum(1) / 2
+        bias -= bias.mean()
+        minus = wide.mean(0) - wide
+        return Exact(minus, bias, float(minus.norm(dim=1).max()), float(bias.abs().max()))
 
     def _on(self, device: torch.device) -> _Prepared:
         if device not in self._prepared:
-            self._prepared[device] = _prepare(self.centroids.to(device))
+            exact = self._exact
+            there = Exact(exact.minus.to(device), exact.bias.to(device), exact.radius, exact.bias_max)
+            weight = there.minus.T.float().contiguous()
+            self._prepared[device] = _Prepared(weight, there.bias.float(), _packed(weight), there)
         return self._prepared[device]
-
-
-def _prepare(centroids: Tensor) -> _Prepared:
-    wide = centroids.cpu().double()
-    bias = wide.square().sum(1) / 2
-    bias -= bias.mean()
-    weight = (wide.mean(0) - wide).T.contiguous()
-    radius, bias_max = float(weight.norm(dim=0).max()), float(bias.abs().max())
-    on = centroids.device
-    narrow = weight.float().to(on)
-    return _Prepared(narrow, bias.float().to(on), _packed(narrow), weight.to(on), bias.to(on), radius, bias_max)
 
 
 def _packed(weight: Tensor) -> Tensor | None:
@@ -126,14 +156,14 @@ def _nearest(rows: Tensor, prepared: _Prepared) -> Tensor:
     ids = _argmin(scores).unsqueeze(1)
     best = scores.gather(1, ids)
     second = scores.scatter_(1, ids, torch.inf).amin(1, keepdim=True)
-    scale = torch.linalg.vector_norm(narrow, dim=1, keepdim=True) * prepared.radius + prepared.bias_max
+    scale = torch.linalg.vector_norm(narrow, dim=1, keepdim=True) * prepared.exact.radius + prepared.exact.bias_max
     # Each score is off by at most (C + 4)u of its scale: C products, the bias, and the rounding of x, c - m and b.
     # Twice that parts two scores; 1.01 covers the rounding of the bound itself. NaN makes a row doubtful, too.
     margin = scale * (2.02 * (rows.shape[1] + 4) * _ROUNDING[torch.get_float32_matmul_precision()])
     doubtful = (second - best > margin).logical_not().squeeze(1)
     ids = ids.squeeze(1)
     if bool(doubtful.any()):
-        ids[doubtful] = _nearest_exactly(rows[doubtful].double(), prepared)
+        ids[doubtful] = _nearest_exactly(rows[doubtful].double(), prepared.exact)
     return ids
 
 
@@ -142,11 +172,11 @@ def _argmin(scores: Tensor) -> Tensor:
     return torch.from_numpy(scores.numpy().argmin(1)) if scores.device.type == "cpu" else scores.argmin(1)
 
 
-def _nearest_exactly(rows: Tensor, prepared: _Prepared) -> Tensor:
+def _nearest_exactly(rows: Tensor, exact: Exact) -> Tensor:
     """Ids of rows [N, C] float64 by float64 scores; near ties to the lower id."""
-    scores = torch.addmm(prepared.bias64, rows, prepared.weight64)
+    scores = torch.addmm(exact.bias, rows, exact.minus.T)
     if not bool(scores.isfinite().all()):
         raise DataError("frames contain NaN or infinity, which have no nearest centroid")
-    tie = _TIE * (rows.norm(dim=1) * prepared.radius + prepared.bias_max)
+    tie = kmeans_int8.TIE * (rows.norm(dim=1) * exact.radius + exact.bias_max)
     near = scores <= (scores.amin(1) + tie).unsqueeze(1)
     return near.int().argmax(1)  # the first True

@@ -1,14 +1,15 @@
 """card.json of a unit model: what decides its units, and what people should know of it."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from speechssl import config
+from speechssl import config, files
 from speechssl.errors import CheckpointError, ConfigError
 
 FORMAT = "speechssl-unit-model-1"
+MOST_UNITS = 1 << 24  # a hundred times the largest codebook
+_MOST_BYTES = 16 << 20
 _BUILT_IN = Path(__file__).parent.parent / "assets"
 
 
@@ -75,9 +76,9 @@ def find(folder: str | Path) -> Path:
 def read_card(folder: Path) -> StoredCard:
     """card.json of a unit model folder, checked for its form only."""
     try:
-        raw = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        raw = files.read_json(folder / "card.json", most=_MOST_BYTES)
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             raise ConfigError(f'format is not "{FORMAT}"')
         return config.build(StoredCard, raw)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder / 'card.json'}: not a unit model card: {error}") from error

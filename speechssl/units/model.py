@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl import config, encoders, quantizers
+from speechssl import config, files, quantizers
 from speechssl.encoders import pretrained as pretrained_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import CheckpointError, ConfigError, DataError
@@ -199,8 +199,9 @@ def _load_quantizer(folder: Path, card: StoredCard) -> Quantizer:
     if found is None:
         raise CheckpointError(f"{folder}: {card.quantizer.kind} is not a quantizer")
     try:
+        files.check_regular(path)
         quantizer = found.from_tensors(load_file(path))
-    except (OSError, SafetensorError, CheckpointError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: not a usable quantizer: {error}") from error
     if quantizer_sha256(quantizer) != card.quantizer.sha256:
         raise CheckpointError(f"{path}: does not match the sha256 in card.json; the file was changed")
@@ -212,13 +213,20 @@ def _load_encoder(folder: Path, reference: EncoderReference, offline: bool) -> P
         return pretrained_files.load(folder / "encoder")
     if reference.weights == "none":
         try:
-            model = encoders.build(reference.family, reference.config).eval()
-        except (ValueError, TypeError) as error:
+            model = pretrained_files.build_empty(reference.family, reference.config).eval()
+        except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
             raise CheckpointError(f"{folder}: cannot rebuild encoder {reference.family}: {error}") from error
+        if model.state_dict():  # on the meta device: no memory was taken by the numbers in the card
+            raise CheckpointError(f"{folder}: an encoder {reference.family} has weights, and the card says none")
         return Pretrained(model, EncoderCard(reference.family, reference.config, reference.normalize,
                                              reference.normalize_eps, name=reference.id))  # fmt: skip
     from speechssl import convert
 
+    if "://" in reference.id:  # whoever wrote the card does not decide whom we call
+        raise CheckpointError(
+            f"{folder}: needs the encoder from {reference.id!r}; an address in a card is not fetched. Give it with "
+            "--encoder, or `encoder=` from Python."
+        )
     try:
         return convert.load_encoder(reference.id, offline=offline, normalize=reference.normalize)
     except CheckpointError as error:

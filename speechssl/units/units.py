@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from speechssl.errors import DataError
 
+MOST_FRAMES = 1 << 26  # of one utterance: two weeks at 50 Hz
+
 
 @dataclass(frozen=True, eq=False)
 class Units:
@@ -28,8 +30,12 @@ class Units:
             raise DataError(f"ids {self.ids.shape} and durations {self.durations.shape} must be equal vectors")
         if self.ids.size and not (self.ids.min() >= 0 and self.ids.max() < self.size):
             raise DataError(f"unit ids must lie in 0..{self.size - 1}, found {self.ids.min()}..{self.ids.max()}")
-        if self.durations.size and self.durations.min() < 1:
-            raise DataError(f"durations must be at least 1 frame, found {self.durations.min()}")
+        if self.durations.size and not 1 <= self.durations.min() <= self.durations.max() <= MOST_FRAMES:
+            raise DataError(f"durations must be 1..{MOST_FRAMES} frames, found {self.durations.min()}")
+        if self.num_frames > MOST_FRAMES:
+            raise DataError(f"{self.num_frames} frames are more than one utterance can have")
+        if not (0 < self.rate_hz < math.inf and self.size > 0):
+            raise DataError(f"units of {self.size} kinds at {self.rate_hz} Hz")
 
     @classmethod
     def from_frames(cls, ids: Iterable[int] | NDArray[np.integer], *, rate_hz: float, size: int) -> "Units":

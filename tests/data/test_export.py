@@ -16,13 +16,6 @@ from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
 RATE = 16000
-# A manifest may hold any of these; each must come back unchanged or be refused, and no file may appear elsewhere.
-ODD_IDS = [
-    "plain", "a/b", "/abs/olute", "..", ".", "../../up", "a..b", "a.b", "a.wav", "x.flac.flac", "two words", " lead",
-    "trail ", "tab\tin", "new\nline", "cr\rin", "nul\0in", "é", "e\u0301", "ß", "日本語", "مرحبا", "\u200d", "a\u00a0b",
-    "a\u2028b", "a\u3000b", "\ufeffbom", "x" * 300, "é" * 300, "|", "a|", "-", "--help", "$HOME", "`id`", "'", '"',
-    "\\", "a:12", "%2e%2e", "~", "#", "con", "\ud800", "*", "😀",
-]  # fmt: skip
 
 
 @pytest.fixture
@@ -33,23 +26,6 @@ def wav(tmp_path: Path) -> Path:
 
 def target_of(kind: str, folder: Path) -> Path:
     return folder / f"out.{kind}" if kind in ("tsv", "jsonl") else folder / "out"
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("key", ODD_IDS, ids=range(len(ODD_IDS)))
-def test_an_odd_id_is_unchanged_or_refused(wav: Path, tmp_path: Path, kind: str, key: str) -> None:
-    folder = tmp_path / "inside"
-    folder.mkdir()
-    before = {path for path in tmp_path.rglob("*") if folder not in path.parents}
-    try:
-        write_corpus([Utterance(key, str(wav), speaker="s")], target_of(kind, folder), kind)
-    except DataError as error:
-        assert repr(key) in str(error) or "line break" in str(error) or "UTF-8" in str(error)
-        assert not target_of(kind, folder).exists()
-    else:
-        assert [u.id for u in open_corpus(target_of(kind, folder)).utterances] == [key]
-    assert {path for path in tmp_path.rglob("*") if folder not in path.parents} == before
-    assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,12 +1,5 @@
-"""Full disks, flipped bits, long and damaged recordings."""
+"""Lost files, long and damaged recordings. Full disks and flipped bits are in tests/battery."""
 
-import contextlib
-import dataclasses
-import errno
-import os
-import resource
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,105 +9,13 @@ import torch
 
 from speechssl.data.corpus import open_corpus
 from speechssl.errors import DataError
-from speechssl.extract import journal
 from speechssl.extract.job import LongAudio, ModelSpec
-from speechssl.extract.merge import Output
 from speechssl.extract.outputs import read_features, read_units, verify
 from speechssl.extract.run import Options, run_features, run_units
-from speechssl.units.formats import names
 from speechssl.units.model import UnitModel
-from tests.extract.helpers import contents, corpus, model
+from tests.extract.helpers import corpus, model
 
 HERE = Options(workers=0, quiet=True)
-
-
-@contextlib.contextmanager
-def file_size_limit(num_bytes: int) -> Iterator[None]:
-    """No file may grow beyond this: the write fails as on a full disk (the signal is ignored by Python)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.parametrize("name", ["units", "npy", "ark", "npz", "safetensors"])
-def test_a_shard_that_does_not_fit_leaves_nothing_and_can_be_made_later(tmp_path: Path, name: str) -> None:
-    speech, spec = corpus(tmp_path / "in", 6, seconds=2.0), model(tmp_path / "model")
-    limit = 2000 if name != "units" else 400
-
-    def run(out: Path) -> None:
-        if name == "units":
-            run_units(speech, out, spec, options=HERE, shard_size=3)
-        else:
-            run_features(speech, out, spec, format=name, options=HERE, shard_size=3)
-
-    with file_size_limit(limit), pytest.raises(OSError) as caught:
-        run(tmp_path / "out")
-    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
-    assert not [path for path in (tmp_path / "out").rglob("*") if "features_" in path.name or "units_" in path.name]
-    run(tmp_path / "out")
-    mended = contents(tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "mended")
-    run(tmp_path / "out")
-    assert contents(tmp_path / "out") == mended
-
-
-@pytest.mark.parametrize("name", names())
-def test_a_final_file_that_does_not_fit_is_not_there(tmp_path: Path, name: str) -> None:
-    speech, spec = corpus(tmp_path / "in", 6, seconds=2.0), model(tmp_path / "model")
-    outputs = [Output(name, False)]
-    first = Output("jsonl" if name == "text" else "text", False)
-    run_units(speech, tmp_path / "out", spec, options=HERE, outputs=[first])
-    expected = contents(tmp_path / "out")
-    with file_size_limit(600), pytest.raises(OSError):
-        run_units(speech, tmp_path / "out", spec, options=HERE, outputs=outputs)
-    assert not (tmp_path / "out" / "sha256sums").exists()
-    left = contents(tmp_path / "out")
-    assert {key: left[key] for key in left if key in expected} == {
-        key: expected[key] for key in left if key in expected
-    }
-    assert not [key for key in left if key not in expected and key.startswith(("units", "durations"))]
-    run_units(speech, tmp_path / "out", spec, options=HERE, outputs=outputs)
-    assert verify(tmp_path / "out")[0] == []
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_is_a_clear_error_in_the_workers_too(tmp_path: Path) -> None:
-    speech, spec = corpus(tmp_path / "in", 40, seconds=3.0), model(tmp_path / "model")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "none", disk], capture_output=True).returncode:
-        pytest.skip("no right to mount")
-    try:
-        options = dataclasses.replace(HERE, workers=1)
-        with pytest.raises(OSError) as caught:
-            run_features(speech, disk / "out", spec, options=options)
-        assert caught.value.errno == errno.ENOSPC
-        for result in journal.read(disk / "out").values():
-            assert verify(disk / "out")[0][0].startswith("not finished")
-            assert result.rows == 1
-        assert len(verify(disk / "out")[0]) == 1, "a damaged file under its final name"
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
-def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
-    speech, spec = corpus(tmp_path / "in", 6), model(tmp_path / "model")
-    run_units(speech, tmp_path / "out", spec, options=HERE, outputs=[Output("text", True), Output("npz", False)])
-    assert verify(tmp_path / "out")[0] == []
-    random = np.random.default_rng(0)
-    files = [path for path in sorted((tmp_path / "out").rglob("*")) if path.is_file() and path.stat().st_size]
-    for number in range(60):
-        path = files[number % len(files)]
-        whole = path.read_bytes()
-        position, bit = int(random.integers(len(whole))), int(random.integers(8))
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
-        problems, _ = verify(tmp_path / "out")
-        assert problems, f"{path.name}: bit {bit} of byte {position} of {len(whole)}"
-        path.write_bytes(whole)
-    assert verify(tmp_path / "out")[0] == []
 
 
 def test_missing_extra_and_cut_files_are_found(tmp_path: Path) -> None:

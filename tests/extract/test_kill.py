@@ -1,12 +1,13 @@
-"""Killed at any point and started again, the result has the bytes of an undisturbed run."""
+"""Ended at every step and started again, the result has the bytes of an undisturbed run.
+
+Kills at random moments of real commands are in tests/battery/test_kills.py.
+"""
 
 import multiprocessing
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from speechssl.data.corpus import open_corpus
@@ -58,27 +59,6 @@ def assert_whole(out: Path, expected: dict[str, bytes]) -> None:
     assert not list(out.rglob(".tmp-*"))
     lines = (out / "journal.jsonl").read_text().splitlines()
     assert len(lines) == len({line.partition(",")[0] for line in lines}), "a finished shard was done again"
-
-
-def test_a_dozen_kills_at_random_moments(root: Path, tmp_path: Path) -> None:
-    job(root, tmp_path / "whole", num_shards=24)
-    expected = contents(tmp_path / "whole")
-    start(os.getpid).join()  # the server is there now
-    began = time.monotonic()
-    start(job, root, tmp_path / "timed", 24).join()  # how long does it take here?
-    needed = time.monotonic() - began
-    assert_whole(tmp_path / "timed", expected)
-    random = np.random.default_rng(0)
-    unfinished = 0
-    for _ in range(12):
-        process = start(job, root, tmp_path / "out", 24)
-        time.sleep(needed * random.uniform(0.1, 0.5))
-        process.kill()
-        process.join()
-        unfinished += not (tmp_path / "out" / "sha256sums").exists()
-    assert unfinished, "every kill came too late to test anything"
-    job(root, tmp_path / "out", num_shards=24)
-    assert_whole(tmp_path / "out", expected)
 
 
 def die_at(module: str, function: str, call: int, after: bool, root: Path, out: Path) -> None:

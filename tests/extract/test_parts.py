@@ -9,14 +9,17 @@ import pytest
 
 from speechssl.data.utterance import Utterance
 from speechssl.errors import ConfigError, DataError
+from speechssl.extract import job as jobs
 from speechssl.extract import journal, plan
+from speechssl.extract.job import Job, Manifest, ModelIdentity
 from speechssl.extract.journal import ShardResult
 from speechssl.extract.progress import Progress, clock
 from speechssl.extract.stores import store
+from speechssl.units.card import EncoderReference
 
 
 @pytest.mark.parametrize(
-    ("utterances", "size"), [(0, 1), (1, 1), (64, 1), (65, 2), (5130, 81), (16384, 256), (10**7, 256)]
+    ("utterances", "size"), [(0, 1), (1, 1), (64, 1), (65, 2), (5130, 81), (16384, 256), (5 * 10**6, 256), (10**7, 500)]
 )
 def test_shards_are_fine_for_small_corpora_and_bounded_for_large_ones(utterances: int, size: int) -> None:
     assert plan.shard_size(utterances) == size
@@ -46,14 +49,17 @@ def test_the_manifest_hash_sees_ids_paths_segments_and_order_but_not_how_a_path_
     assert of(a) == of(Utterance("a", str(tmp_path / "x.wav"))) == of(Utterance("a", "./x.wav"))
 
 
-def result(shard: int, name: str = "f") -> ShardResult:
-    return ShardResult(shard, {f"{name}{shard}": "0" * 64}, 3, 2, 100, 2.5, {"empty": 1}, {"resampled": 2})
+def result(shard: int) -> ShardResult:
+    return ShardResult(shard, {f"units_{shard}_4.npy": "0" * 64}, 3, 2, 100, 2.5, {"empty": 1}, {"resampled": 2})
 
 
 def journal_of(folder: Path, count: int) -> Path:
+    encoder = EncoderReference("mfcc", "0" * 64, "mfcc", {}, False, 1e-5, "none")
+    model = ModelIdentity(encoder, 0, 16000, 50.0, "", num_units=9)
+    jobs.claim(folder, Job("units", "units", model, Manifest("0" * 64, 12), 3, 4), "test", untouched=True)
     (folder / "shards").mkdir()
     for shard in range(count):
-        (folder / "shards" / f"f{shard}").touch()
+        (folder / "shards" / f"units_{shard}_4.npy").touch()
         journal.append(folder / "journal.jsonl", result(shard))
     return folder / "journal.jsonl"
 
@@ -71,7 +77,7 @@ def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_takes_new_ones(tmp_pat
 
 def test_a_shard_without_its_files_is_not_done(tmp_path: Path) -> None:
     journal_of(tmp_path, 3)
-    (tmp_path / "shards" / "f1").unlink()
+    (tmp_path / "shards" / "units_1_4.npy").unlink()
     assert sorted(journal.read(tmp_path)) == [0, 2]
 
 
@@ -83,6 +89,22 @@ def test_a_damaged_line_means_only_that_its_shard_is_done_again(tmp_path: Path, 
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], line, lines[2]]) + "\n")
     assert sorted(journal.read(tmp_path)) == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": {"../../precious": "0" * 64}}, {"files": {"/etc/passwd": "0" * 64}}, {"shard": 4}, {"shard": 10**9},
+        {"files": {"units_0_4.npy": "0" * 64}}, {"shard": -1}, {"rows": -3}, {"seconds": float("inf")},
+        {"seconds": float("nan")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_line_that_no_run_writes_does_not_count(tmp_path: Path, change: dict[str, object]) -> None:
+    path = journal_of(tmp_path, 3)
+    row = {**json.loads(path.read_text().splitlines()[1]), **change}
+    path.write_text(json.dumps(row) + "\n")
+    assert journal.read(tmp_path) == {}
 
 
 def test_sums_of_results() -> None:
@@ -133,7 +155,7 @@ def test_two_ids_with_the_same_short_hash_are_told_apart(monkeypatch: pytest.Mon
 
 
 def test_row_files_hold_any_text(tmp_path: Path) -> None:
-    rows = [{"id": "a\u2028b\n", "code": "x", "error": "line\nbreak\x85"}, {"id": "😀", "frames": 1}]
+    rows = [{"id": "a\u2028b\n", "code": "x", "error": "line\nbreak\x85"}, {"id": "😀", "frames": 1, "samples": 400}]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (tmp_path / "s.jsonl").write_text(text, newline="\n")
     assert journal.read_rows(tmp_path, "s") == rows

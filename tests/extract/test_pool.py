@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from speechssl.data.corpus import Corpus, open_corpus
 from speechssl.errors import CheckpointError
-from speechssl.extract import worker
 from speechssl.extract.journal import read
-from speechssl.extract.outputs import read_units, verify
+from speechssl.extract.outputs import verify
 from speechssl.extract.run import Options, run_features, run_units
 from tests.extract.helpers import contents, corpus, model
 
@@ -33,87 +30,6 @@ def test_one_two_and_three_workers_give_the_same_bytes(tmp_path: Path) -> None:
     for workers in (0, 2):
         run_features(speech, tmp_path / f"f{workers}", spec, options=dataclasses.replace(HERE, workers=workers))
     assert contents(tmp_path / "f2") == contents(tmp_path / "f0")
-
-
-# A worker can only be told to misbehave from inside: these are run in its place.
-def _misbehave(path: str, deed: str) -> None:
-    if "poison" in path:
-        if deed == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if deed == "die once" and not Path(path + ".died").exists():
-            Path(path + ".died").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        if deed == "hang":
-            time.sleep(600)
-        if deed == "break":
-            raise ZeroDivisionError("a bug")
-
-
-def _patched(deed: str, connection: object, settings: worker.Settings) -> None:
-    from speechssl.extract.encode import Encoder
-
-    original = Encoder.encode
-
-    def encode(self: Encoder, utterance: object, spool: Path, beat: object) -> object:
-        _misbehave(utterance.audio, deed)  # type: ignore[attr-defined]
-        return original(self, utterance, spool, beat)  # type: ignore[arg-type]
-
-    Encoder.encode = encode  # type: ignore[method-assign, assignment]
-    worker.main(connection, settings)  # type: ignore[arg-type]
-
-
-def die(connection: object, settings: worker.Settings) -> None:
-    _patched("die", connection, settings)
-
-
-def die_once(connection: object, settings: worker.Settings) -> None:
-    _patched("die once", connection, settings)
-
-
-def hang(connection: object, settings: worker.Settings) -> None:
-    _patched("hang", connection, settings)
-
-
-def break_(connection: object, settings: worker.Settings) -> None:
-    _patched("break", connection, settings)
-
-
-def poisoned(folder: Path) -> Corpus:
-    corpus(folder, 9)
-    (folder / "a" / "u002.wav").rename(folder / "a" / "poison.wav")
-    return open_corpus(folder)
-
-
-@pytest.mark.parametrize(("deed", "code"), [(die, "worker-died"), (hang, "timeout")])
-def test_the_one_utterance_that_kills_or_hangs_a_worker_is_isolated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: object, code: str
-) -> None:
-    speech, spec = poisoned(tmp_path / "in"), model(tmp_path / "model")
-    run_units(speech, tmp_path / "whole", spec, options=HERE)
-    expected = {name: units for name, units in read_units(tmp_path / "whole") if "poison" not in name}
-    monkeypatch.setattr("speechssl.extract.pool.main", deed)
-    options = dataclasses.replace(HERE, workers=2, time_limit_s=2.0 if code == "timeout" else 300.0)
-    report = run_units(speech, tmp_path / "out", spec, options=options, shard_size=4)
-    assert (report.ok, report.failures) == (8, {code: 1})
-    assert dict(read_units(tmp_path / "out")) == expected
-    assert verify(tmp_path / "out")[0] == []
-
-
-def test_a_worker_that_dies_once_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    speech, spec = poisoned(tmp_path / "in"), model(tmp_path / "model")
-    run_units(speech, tmp_path / "whole", spec, options=HERE, shard_size=4)
-    monkeypatch.setattr("speechssl.extract.pool.main", die_once)
-    options = dataclasses.replace(HERE, workers=2)
-    assert run_units(speech, tmp_path / "out", spec, options=options, shard_size=4).failed == 0
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-
-
-def test_a_bug_stops_the_run_with_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    speech, spec = poisoned(tmp_path / "in"), model(tmp_path / "model")
-    monkeypatch.setattr("speechssl.extract.pool.main", break_)
-    with pytest.raises(RuntimeError, match="ZeroDivisionError: a bug"):
-        run_units(speech, tmp_path / "out", spec, options=dataclasses.replace(HERE, workers=2))
-    assert not (tmp_path / "out" / "sha256sums").exists()
 
 
 def test_a_model_that_cannot_be_loaded_is_reported_by_its_own_error(tmp_path: Path) -> None:

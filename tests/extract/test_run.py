@@ -38,7 +38,7 @@ def test_units_are_those_of_the_unit_model_called_on_each_file(tmp_path: Path) -
     assert report.hours * 3600 == pytest.approx(sum(soundfile.info(u.audio).duration for u in speech.utterances))
 
 
-@pytest.mark.parametrize("name", ["npy", "ark", "npz", "safetensors"])
+@pytest.mark.parametrize("name", ["npy", "ark", "npz", "safetensors", "tar"])
 def test_features_are_those_of_the_encoder_in_every_format(tmp_path: Path, name: str) -> None:
     speech, spec = corpus(tmp_path / "in", 7), model(tmp_path / "model")
     run_features(speech, tmp_path / "out", spec, format=name, options=HERE, shard_size=3)

@@ -3,11 +3,13 @@
 import contextlib
 import json
 from pathlib import Path
+from urllib.parse import unquote
 
 import kaldiio
 import numpy as np
 import pyarrow.parquet
 import pytest
+import webdataset
 
 from speechssl.errors import ConfigError, DataError
 from speechssl.units import Units
@@ -72,7 +74,7 @@ def written(folder: Path, name: str, rows: list[Item], *, merged: bool) -> list[
 
 
 def test_the_formats_are_those_that_the_documentation_names() -> None:
-    assert FORMATS == ["ark", "fairseq", "jsonl", "npz", "parquet", "text"]
+    assert FORMATS == ["ark", "fairseq", "jsonl", "npz", "parquet", "tar", "text"]
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["frames", "merged"])
@@ -108,7 +110,9 @@ def test_which_odd_ids_are_refused() -> None:
     breaks = {odd for odd in ODD_IDS if "\n" in odd or "\r" in odd}
     words = {odd for odd in ODD_IDS if any(c.isspace() or c in "\0\x1c\x85\ufeff" for c in odd)}
     nul = {odd for odd in ODD_IDS if "\0" in odd}
-    assert refused == {"ark": words, "text": words, "fairseq": breaks, "npz": nul, "jsonl": set(), "parquet": set()}
+    long = {odd for odd in ODD_IDS if len(odd) == 300}
+    assert refused == {"ark": words, "text": words, "fairseq": breaks, "npz": nul, "jsonl": set(), "parquet": set(),
+                       "tar": long}  # fmt: skip
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["frames", "merged"])
@@ -167,6 +171,26 @@ def test_numpy_and_pyarrow_read_our_columns(tmp_path: Path) -> None:
     written(tmp_path, "parquet", items(["x", "y"]), merged=False)
     table = pyarrow.parquet.read_table(tmp_path / "units.parquet").to_pydict()
     assert table == {"id": ["x", "y"], "units": [row.units.ids.tolist() for row in rows]}
+
+
+def test_webdataset_reads_our_tars(tmp_path: Path) -> None:
+    """As samples of three, with keys that lead back to the ids, from several archives."""
+    ids = ["x.1", "a/b", "日本 語", "z"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("speechssl.units.formats.tar._PART_BYTES", 5000)
+        rows = written(tmp_path, "tar", items(ids), merged=True)
+    paths = sorted(str(path) for path in tmp_path.glob("units.*.tar"))
+    assert len(paths) == 3
+    samples = list(webdataset.WebDataset(paths, shardshuffle=False).decode())
+    assert [sample["json"]["id"] for sample in samples] == ids == [unquote(sample["__key__"]) for sample in samples]
+    for sample, row in zip(samples, rows, strict=True):
+        assert sample["npy"].tolist() == row.units.ids.tolist()
+        assert sample["durations.npy"].tolist() == row.units.durations.tolist()
+        assert (sample["json"]["rate_hz"], sample["json"]["num_units"]) == (50.0, 70)
+    assert [key for key, _ in unit_format("tar").read(tmp_path, info(tmp_path, merged=True))] == ids
+    Path(paths[0]).unlink()
+    with pytest.raises(DataError, match="not all of the archives"):
+        list(unit_format("tar").read(tmp_path, info(tmp_path, merged=True)))
 
 
 def test_more_units_than_16_bits_hold(tmp_path: Path) -> None:

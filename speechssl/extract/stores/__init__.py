@@ -52,7 +52,7 @@ class Store(Protocol):
 
 def store(name: str) -> Store:
     """The store of that name. ConfigError for an unknown one."""
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__))
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
     if name not in names:
         raise ConfigError(f"unknown store {name!r} (known: {', '.join(names)})")
     module: Any = importlib.import_module(f"{__name__}.{name}")

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from speechssl.data import ark
+from speechssl.errors import DataError
 from speechssl.extract.job import Job
+from speechssl.extract.stores._rows import checked
 from speechssl.units.formats.text import refuse
 
 __all__ = ["Writer", "read", "refuse"]  # ids are words here too
@@ -30,4 +32,10 @@ class Writer:
 
 def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:
     """Features of the rows that are ok."""
-    yield from ark.read_ark(folder / f"{stem}.ark")
+    entries = ark.read_ark(folder / f"{stem}.ark")
+    for row in rows:
+        if "code" not in row:
+            name, frames = next(entries, ("", np.zeros((0, 0), np.float32)))
+            if name != row["id"]:
+                raise DataError(f"{folder / stem}.ark: {name!r} where {row['id']!r} belongs; run `speechssl verify`")
+            yield name, checked(frames, row, folder / stem)

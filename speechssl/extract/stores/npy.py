@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from speechssl.extract.job import Job
+from speechssl.extract.stores._rows import checked
+from speechssl.npy import map_npy
 
 HEADER_BYTES = 128
 
@@ -40,11 +42,11 @@ class Writer:
 
 def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:
     """Features of the rows that are ok, memory-mapped."""
-    array = np.load(folder / f"{stem}.npy", mmap_mode="r")
+    array = map_npy(folder / f"{stem}.npy")
     start = 0
     for row in rows:
         if "code" not in row:
-            yield row["id"], array[start : start + row["frames"]]
+            yield row["id"], checked(array[start : start + row["frames"]], row, folder / stem)
             start += row["frames"]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from speechssl.extract.job import Job
-from speechssl.units.formats._npz import NpzWriter
+from speechssl.extract.stores._rows import checked
+from speechssl.units.formats._npz import NpzReader, NpzWriter
 
 
 class Writer:
@@ -28,10 +29,10 @@ class Writer:
 
 def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:
     """Features of the rows that are ok, one member at a time."""
-    with np.load(folder / f"{stem}.npz") as arrays:
+    with NpzReader(folder / f"{stem}.npz") as arrays:
         for row in rows:
             if "code" not in row:
-                yield row["id"], arrays[row["id"]]
+                yield row["id"], checked(arrays[row["id"]], row, folder / stem)
 
 
 def refuse(utterance_id: str) -> str | None:

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import files
+from speechssl.errors import DataError
 from speechssl.extract.job import Job
+from speechssl.extract.stores._rows import checked
 
 
 class Writer:
@@ -46,12 +49,17 @@ class Writer:
 
 def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:
     """Features of the rows that are ok."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(folder / f"{stem}.safetensors", framework="numpy") as file:
-        for row in rows:
-            if "code" not in row:
-                yield row["id"], file.get_tensor(row["id"])
+    path = folder / f"{stem}.safetensors"
+    try:
+        files.check_regular(path)
+        with safe_open(path, framework="numpy") as file:
+            for row in rows:
+                if "code" not in row:
+                    yield row["id"], checked(file.get_tensor(row["id"]), row, folder / stem)
+    except (SafetensorError, OSError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: damaged: {error}; run `speechssl verify`") from None
 
 
 def refuse(utterance_id: str) -> str | None:

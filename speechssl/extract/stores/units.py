@@ -9,6 +9,7 @@ import numpy as np
 from speechssl.errors import DataError
 from speechssl.extract.job import Job
 from speechssl.extract.stores.npy import HEADER_BYTES, header
+from speechssl.npy import map_npy
 
 
 class Writer:
@@ -35,7 +36,9 @@ class Writer:
 
 def read(folder: Path, stem: str, rows: Sequence[dict[str, Any]], job: Job) -> Iterator[tuple[str, np.ndarray]]:
     """Ids [T] int64 of the rows that are ok."""
-    ids = np.load(folder / f"{stem}.npy")
+    ids = map_npy(folder / f"{stem}.npy")
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(f"{folder / stem}.npy holds {ids.dtype} {ids.shape}, not units")
     start = 0
     for row in rows:
         if "code" not in row:

@@ -18,6 +18,7 @@ from speechssl.nn.relative_bias import GatedRelativeAttention, RelativeTransform
 from speechssl.nn.transformer import Block, FeedForward, Transformer
 
 _QUERIES = 256  # of gated attention at once: biases of all pairs of frames would be many
+_LOW_QUERIES = 1024  # of one head at once in bfloat16
 
 
 class FastAttention:
@@ -41,6 +42,8 @@ class FastAttention:
     def __call__(self, x: Tensor, residual: Tensor, positions: Tensor | None) -> Tensor:
         """residual + attention(x), all [T, C]; `positions` as `Transformer.positions` gave them."""
         query, key, value = self._split(x)
+        if self._gate is None and self._inputs.dtype == torch.bfloat16:
+            return self._out.plus(_attend_low(query[0], key[0], value[0]), residual)
         if self._gate is None:
             y = F.scaled_dot_product_attention(query, key, value)
         else:
@@ -49,8 +52,10 @@ class FastAttention:
         return self._out.plus(y[0].transpose(0, 1).flatten(1), residual)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, each [1, H, T, C / H] float32; views of one product."""
-        query, key, value = self._inputs(x).float().unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
+        """Query, key and value, each [1, H, T, C / H]; views of one product. With biases to come in float32."""
+        x = self._inputs(x)
+        x = x if self._gate is None else x.float()
+        query, key, value = x.unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
         return query, key, value
 
     def _gated(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
@@ -68,6 +73,23 @@ class FastAttention:
             mask = (gate[:, some] * rows[:, some]).unsqueeze(0)
             y[:, :, some] = F.scaled_dot_product_attention(query[:, :, some], key, value, attn_mask=mask)
         return y.flip(2)
+
+
+def _attend_low(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention [T, C] of bfloat16 [H, T, C / H] by plain products: torch's fused kernel is slower than float32's.
+
+    Scores and weights are bfloat16 too, sums float32. In stretches of queries, so that scores stay in the cache.
+    """
+    num_heads, num_frames, width = query.shape
+    query, key = query * width**-0.5, key.transpose(1, 2)
+    y = query.new_empty(num_frames, num_heads, width)
+    for head in range(num_heads):
+        one = slice(head, head + 1)
+        for start in range(0, num_frames, _LOW_QUERIES):
+            some = slice(start, start + _LOW_QUERIES)
+            scores = torch.bmm(query[one, some], key[one])
+            y[some, head] = torch.bmm(torch.softmax(scores, -1, out=scores), value[one])[0]
+    return y.flatten(1)
 
 
 class FastBlock:

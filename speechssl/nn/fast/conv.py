@@ -1,9 +1,8 @@
 """The convolutions over the waveform as matrix products on rows of frames, a stretch of audio at a time.
 
-Frames lie in rows x [T, C]. Taps g s .. (g + 1) s - 1 of a kernel of stride s see, for all output frames at once, the
-matrix [T_out, s C] that begins g s rows into x: a view, so that nothing is copied (no im2col). Kernel 3 and stride 2
-are a product of [T / 2, 2 C] and one of [T / 2, C]. The first layers, whose frames are many, go tile by tile so that
-what one gives the next is still in the cache.
+Frames lie in rows x [T, C]. A kernel of k taps and stride s sees, for all output frames at once, the matrix
+[T_out, k C] whose rows begin s rows of x apart: an overlapping view, so that nothing is copied (no im2col). The first
+layers, whose frames are many, go tile by tile so that what one gives the next is still in the cache.
 
 The group norm over time is folded into the first convolution: its moments follow from those of the convolution's ten
 samples wide windows (`nn.windows.conv_moments`, in float64), before anything is convolved.
@@ -24,6 +23,7 @@ from speechssl.nn.windows import conv_moments
 
 _TILE = 3200  # frames of the first convolution at once: 1 s
 _TILED = 3  # layers that go tile by tile
+_SPARE = 2  # rows of zeros behind a layer's frames: the next one may make its frames two by two
 
 
 @dataclass(frozen=True)
@@ -69,28 +69,17 @@ class FastConvLayer:
 
 
 class _RowConv:
-    """Any kernel and stride: one product for every `stride` taps."""
+    """Any kernel and stride: one product, whose rows overlap where the kernel is longer than the stride."""
 
     def __init__(self, conv: nn.Conv1d, dtype: torch.dtype) -> None:
         weight = conv.weight.detach()  # [C_out, C_in, kernel]
         self._step = conv.stride[0] * weight.shape[1]  # numbers from one output frame's rows to the next one's
-        taps = weight.permute(0, 2, 1).split(conv.stride[0], dim=1)  # each [C_out, <= stride, C_in]
-        biases = [conv.bias, *[None] * (len(taps) - 1)]
-        self._products = [PackedLinear(t.flatten(1), bias, dtype) for t, bias in zip(taps, biases, strict=True)]
+        self._product = PackedLinear(weight.transpose(1, 2).flatten(1), conv.bias, dtype)
 
     def __call__(self, x: Tensor, count: int, *, activate: bool) -> Tensor:
-        first, *rest = self._products
-        x = x.to(first.dtype)
-        rows = self._rows(x, 0, count, first.in_features)
-        if not rest:
-            return first.gelu(rows) if activate else first(rows)
-        y = first(rows)
-        for i, product in enumerate(rest, 1):
-            y = product.plus(self._rows(x, i, count, product.in_features), y)
-        return F.gelu(y) if activate else y
-
-    def _rows(self, x: Tensor, chunk: int, count: int, width: int) -> Tensor:
-        return x.as_strided((count, width), (self._step, 1), x.storage_offset() + chunk * self._step)
+        x = x.to(self._product.dtype)
+        rows = x.as_strided((count, self._product.in_features), (self._step, 1), x.storage_offset())
+        return self._product.gelu(rows) if activate else self._product(rows)
 
 
 class _PairedConv:
@@ -109,7 +98,7 @@ class _PairedConv:
 
     def __call__(self, x: Tensor, count: int, *, activate: bool) -> Tensor:
         pairs, channels = -(-count // 2), x.shape[1]
-        x = F.pad(x, (0, 0, 0, max(0, 4 * pairs + 1 - len(x))))
+        x = F.pad(x, (0, 0, 0, 4 * pairs + 1 - len(x))) if len(x) <= 4 * pairs else x
         groups = x[: 4 * pairs].view(pairs, 4 * channels)
         e0, e1 = groups[:, :channels], groups[:, 2 * channels : 3 * channels]
         e2 = x[4:].as_strided(e1.shape, e1.stride())
@@ -118,8 +107,12 @@ class _PairedConv:
         e0 -= e1
         e1.copy_(right)
         left_rows, right_rows = groups.split(2 * channels, dim=1)
-        y = torch.stack([self._left.plus(left_rows, common), self._right.plus(right_rows, common)], 1).flatten(0, 1)
-        return F.gelu(y) if activate else y
+        y = x.new_empty(2 * pairs + _SPARE, common.shape[1])
+        y[2 * pairs :] = 0
+        for i, (product, rows) in enumerate(((self._left, left_rows), (self._right, right_rows))):
+            made = product.plus(rows, common)
+            y[i : 2 * pairs : 2] = F.gelu(made) if activate else made
+        return y
 
 
 class FastConvStack:
@@ -168,10 +161,15 @@ class FastConvStack:
         for layer in self._tiled:
             counts.append(layer.num_frames(counts[-1]))
         step = max(1, _TILE // math.prod(layer.stride for layer in self._tiled))
-        tiles = [
-            self._tile(windows, first, start, min(step, counts[-1] - start)) for start in range(0, counts[-1], step)
-        ]
-        return (torch.cat(tiles) if len(tiles) != 1 else tiles[0]), counts[-1]
+        frames = None
+        for start in range(0, counts[-1], step):
+            tile = self._tile(windows, first, start, min(step, counts[-1] - start))
+            if frames is None:
+                frames = tile.new_empty(counts[-1] + _SPARE, tile.shape[1])
+                frames[counts[-1] :] = 0
+            frames[start : start + len(tile)] = tile
+        assert frames is not None
+        return frames, counts[-1]
 
     def _tile(self, windows: Tensor, first: PackedLinear, start: int, count: int) -> Tensor:
         """Frames start .. start + count - 1 of the last tiled layer."""
@@ -179,8 +177,7 @@ class FastConvStack:
         for layer in reversed(self._tiled):
             start *= layer.stride
             counts.append((counts[-1] - 1) * layer.stride + layer.kernel)
-        # Two rows more than there may be: the next layer makes its frames two by two.
-        x = F.pad(windows[start : start + counts.pop()], (0, 0, 0, 2))
+        x = F.pad(windows[start : start + counts.pop()], (0, 0, 0, _SPARE))
         x = first.gelu(x) if self._norm is None else F.gelu(self._norm(first(x)))
         for layer in self._tiled:
             x = layer(x, counts.pop())

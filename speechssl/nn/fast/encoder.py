@@ -6,8 +6,8 @@ tiles (`conv`), the positional convolution goes through the frequency domain (`p
 computed alone, without padding: a batch is a loop, in which nobody waits for the longest.
 `tools/bench/encoder_cpu.py` measures what this gains.
 
-In bfloat16 the weights and inputs of products are rounded; the first convolution, attention, norms and the residual
-stream stay float32.
+In bfloat16 the weights and inputs of products are rounded, attention scores too; the first convolution, norms, the
+residual stream and attention with relative positions stay float32.
 
 The copy holds packed weights only, as many bytes as the encoder's own, and a spectrum of the positional convolution.
 """

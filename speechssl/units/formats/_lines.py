@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl import files
 from speechssl.data.lines import check_id
 from speechssl.errors import DataError
 
@@ -13,6 +14,7 @@ from speechssl.errors import DataError
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and lines without their newline; only \\n ends a line."""
     try:
+        files.check_regular(path)
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith("\n"):

@@ -1,9 +1,18 @@
-"""Writing .npz archives array by array; numpy.savez wants them all at once."""
+"""Writing .npz archives array by array (numpy.savez wants them all at once), and reading those of others."""
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+
+from speechssl import files
+from speechssl.errors import DataError
+from speechssl.npy import read_npy
+
+_BY_NUMPY = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 class NpzWriter(zipfile.ZipFile):
@@ -19,3 +28,35 @@ class NpzWriter(zipfile.ZipFile):
 
     def __del__(self) -> None:
         """Do nothing: ZipFile would close itself here, and fail once more where a disk is full."""
+
+
+class NpzReader:
+    """Arrays by name. Nothing is unpacked to more than numbers can be; raises DataError for all that is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            files.check_regular(path)
+            self._archive = zipfile.ZipFile(path)
+        except _DAMAGE as error:
+            raise DataError(f"{path}: not an .npz archive: {error}") from None
+        self._left = files.most_unpacked(path.stat().st_size)
+
+    def __enter__(self) -> "NpzReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+
+    def __contains__(self, name: str) -> bool:
+        return f"{name}.npy" in self._archive.NameToInfo
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        try:
+            entry = self._archive.getinfo(f"{name}.npy")
+            self._left -= entry.file_size
+            if entry.compress_type not in _BY_NUMPY or self._left < 0:
+                raise DataError(f"{self._path}: unpacks to far more than its size, or as numpy never packs")
+            return read_npy(self._archive.read(entry), f"{self._path} ({name})")
+        except _DAMAGE as error:
+            raise DataError(f"{self._path}: {name!r} cannot be read: {error}") from None

@@ -33,7 +33,7 @@ def read(folder: Path, info: Info) -> Iterator[tuple[str, Units]]:
             ids = np.array(row["units"], dtype=np.int64)
             durations = np.array(row["durations"], dtype=np.int64) if "durations" in row else np.ones_like(ids)
             yield str(row["id"]), Units(ids, durations, float(row["rate_hz"]), int(row["num_units"]))
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise DataError(f"{path}:{number}: not a line of units: {error}") from error
 
 

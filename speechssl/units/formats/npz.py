@@ -4,8 +4,6 @@ are merged, `rate_hz`, `num_units`. Utterance i is `units[offsets[i]:offsets[i +
 One array per column must be whole in memory: 2 bytes per unit (4 above 65,536 units), about 0.4 GB per 1,000 h.
 """
 
-import zipfile
-import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,11 +13,8 @@ import numpy as np
 
 from speechssl.errors import DataError
 from speechssl.units.formats import Info, Item
-from speechssl.units.formats._npz import NpzWriter
+from speechssl.units.formats._npz import NpzReader, NpzWriter
 from speechssl.units.units import Units
-
-_DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, MemoryError, NotImplementedError,
-           zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 def write(folder: Path, items: Iterable[Item], info: Info) -> None:
@@ -49,15 +44,22 @@ def read(folder: Path, info: Info) -> Iterator[tuple[str, Units]]:
     """Units by utterance; rate and size are the file's own."""
     path = folder / "units.npz"
     try:
-        with np.load(path, allow_pickle=False) as columns:
-            table = {name: columns[name] for name in columns.files}
-        offsets, ids = table["offsets"], table["units"].astype(np.int64)
-        durations = table["durations"].astype(np.int64) if "durations" in table else np.ones_like(ids)
-        rate_hz, size = float(table["rate_hz"]), int(table["num_units"])
-        for name, start, end in zip(table["ids"].tolist(), offsets[:-1], offsets[1:], strict=True):
+        with NpzReader(path) as columns:
+            offsets, ids, names = columns["offsets"], _integers(columns["units"]), columns["ids"]
+            durations = _integers(columns["durations"]) if "durations" in columns else np.ones_like(ids)
+            rate_hz, size = float(columns["rate_hz"]), int(columns["num_units"])
+        if names.dtype.kind != "U" or offsets.dtype.kind != "i" or (np.diff(offsets, prepend=0) < 0).any():
+            raise DataError(f"{path}: ids are no strings, or offsets no rising numbers")
+        for name, start, end in zip(names.tolist(), offsets[:-1], offsets[1:], strict=True):
             yield name, Units(ids[start:end], durations[start:end], rate_hz, size)
-    except _DAMAGE as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise DataError(f"{path}: not a file of units: {error}") from error
+
+
+def _integers(column: np.ndarray) -> np.ndarray:
+    if column.dtype.kind not in "iu":
+        raise DataError(f"a column of {column.dtype} where whole numbers belong")
+    return column.astype(np.int64)
 
 
 def refuse(utterance_id: str) -> str | None:

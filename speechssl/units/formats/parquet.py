@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import files
 from speechssl.errors import ConfigError, DataError
 from speechssl.units.formats import Info, Item
 from speechssl.units.units import Units
@@ -42,6 +43,7 @@ def read(folder: Path, info: Info) -> Iterator[tuple[str, Units]]:
 
     path = folder / "units.parquet"
     try:
+        files.check_regular(path)
         with parquet.ParquetFile(path) as file:
             metadata = file.schema_arrow.metadata
             rate_hz, size = float(metadata[b"rate_hz"]), int(metadata[b"num_units"])

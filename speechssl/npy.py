@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechssl import files
 from speechssl.errors import CheckpointError
 
 _HEADER = re.compile(
@@ -42,6 +43,7 @@ def read_npy(data: bytes, where: str) -> np.ndarray:
 def map_npy(path: Path) -> np.ndarray:
     """The array in a .npy file, mapped read-only. Raises CheckpointError."""
     try:
+        files.check_regular(path)
         with path.open("rb") as file:
             header = _parse(file, str(path))
             header.check(os.fstat(file.fileno()).st_size, str(path))
