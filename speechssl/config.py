@@ -20,12 +20,14 @@ _MOST_BYTES = 1 << 20
 _LONGEST_CHAIN = 20  # files that extend each other
 
 
-def load(cls: type[T], path: Path | None = None, overrides: Sequence[str] = ()) -> T:
+def load(cls: type[T], path: Path | Sequence[Path] | None = None, overrides: Sequence[str] = ()) -> T:
     """An instance of dataclass `cls` from a TOML file and `a.b=value` overrides (TOML values or bare strings).
 
-    Raises ConfigError that names the file or key.
+    Of several files the later win. Raises ConfigError that names the file or key.
     """
-    values = read_toml(path) if path else {}
+    values: dict[str, Any] = {}
+    for one in [path] if isinstance(path, Path) else path or ():
+        values = _merge(values, read_toml(one))
     for override in overrides:
         _apply_override(values, override)
     return build(cls, values)
@@ -47,6 +49,25 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def to_toml(config: Any) -> str:
+    """The whole config as TOML; `load` reads it back to an equal one."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(to_dict(config)))
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys whose values differ; a key with None is one that is not there, tuples are lists."""
+    found = []
+    for key in sorted(set(one) | set(other)):
+        left, right = (_plain(values.get(key)) for values in (one, other))
+        if isinstance(left, Mapping) or isinstance(right, Mapping):
+            found += differences(left or {}, right or {}, f"{prefix}{key}.")
+        elif left != right:
+            found.append(prefix + key)
+    return found
+
+
 def read_toml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A TOML file as a dict, with `extends` resolved."""
     try:
@@ -66,6 +87,15 @@ def read_toml(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(base, str | None) or len(_seen) >= _LONGEST_CHAIN:
         raise ConfigError(f"{path}: extends = {base!r:.200} is no path, or the chain of files is endless")
     return _merge(read_toml(path.parent / base, (*_seen, path)), values) if base else values
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in values.items() if value is not None}
+    return {key: _without_none(value) if isinstance(value, Mapping) else _plain(value) for key, value in found.items()}
 
 
 def _merge(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

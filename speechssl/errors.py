@@ -29,6 +29,10 @@ class CheckpointError(SpeechSSLError):
     """A model file that is damaged, unknown, unsafe, or does not fit the architecture it claims."""
 
 
+class TrainingError(SpeechSSLError):
+    """A training that cannot go on, such as one whose loss is no number any more."""
+
+
 class ConfigError(SpeechSSLError):
     """An unknown key, a wrong type, or a setting without effect; the message names the key."""
 

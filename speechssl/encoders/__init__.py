@@ -55,6 +55,18 @@ def families() -> list[str]:
     return sorted(name for name in names if not name.startswith("_") and name not in _NOT_FAMILIES)
 
 
+def preset(family: str, name: str | None) -> dict[str, Any]:
+    """The plain values of a family's preset; none for None. ConfigError for an unknown one."""
+    if name is None:
+        return {}
+    if family not in families():
+        raise ConfigError(f"unknown encoder family {family!r} (known: {', '.join(families())})")
+    presets = getattr(importlib.import_module(f"{__name__}.{family}"), "PRESETS", {})
+    if name not in presets:
+        raise ConfigError(f"{family} has no preset {name!r} (known: {', '.join(presets)})")
+    return config.to_dict(presets[name])
+
+
 def build(family: str, values: Mapping[str, Any]) -> torch.nn.Module:
     """A freshly initialised model of a family from the plain values of its Config."""
     if family not in families():

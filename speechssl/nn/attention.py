@@ -13,6 +13,8 @@ from torch import Tensor, nn
 class Attention(nn.Module):
     """Plain scaled dot-product attention; `positions` [.., T, T], where given, is added to the scores."""
 
+    dropout = 0.0  # of the weights; see nn.dropout
+
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         if dim % num_heads:
@@ -30,7 +32,13 @@ class Attention(nn.Module):
     def attend(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Attention with a finished mask (bool, True = look) or score bias, broadcastable to [B, H, T, T]."""
         query, key, value = (split_heads(layer(x), self.num_heads) for layer in (self.query, self.key, self.value))
-        return self.out(merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=bias)))
+        return self.out(merge_heads(self.weigh(query, key, value, bias)))
+
+    def weigh(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, *, scale: float | None = None
+              ) -> Tensor:  # fmt: skip
+        """The fused kernel on [B, H, T, C / H] each, with dropout where there is some."""
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout, scale=scale)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

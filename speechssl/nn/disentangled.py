@@ -10,7 +10,6 @@ B utterances, T frames, C channels, H heads, R = 2 * span rows of the table.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.nn.attention import Attention, merge_heads, score_bias, split_heads
@@ -37,7 +36,7 @@ class DisentangledAttention(Attention):
         scale = 1 / math.sqrt(factor * query.shape[-1])
         bias = self._position_scores(query, key, positions)
         bias = None if bias is None else bias * scale
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=score_bias(keys, bias), scale=scale)
+        y = self.weigh(query, key, value, score_bias(keys, bias), scale=scale)
         return self.out(merge_heads(y))
 
     def _position_scores(self, query: Tensor, key: Tensor, table: Tensor) -> Tensor | None:

@@ -9,7 +9,6 @@ B utterances, T frames, C channels, H heads.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.nn.attention import Attention, merge_heads, score_bias, split_heads
@@ -40,7 +39,7 @@ class GatedRelativeAttention(Attention):
         for start in range(0, x.shape[1], _QUERIES):
             rows = slice(start, start + _QUERIES)
             bias = score_bias(keys, gates[:, :, rows] * bias_rows(positions, rows))
-            outputs.append(F.scaled_dot_product_attention(query[:, :, rows], key, value, attn_mask=bias))
+            outputs.append(self.weigh(query[:, :, rows], key, value, bias))
         return self.out(merge_heads(torch.cat(outputs, dim=2)))
 
 

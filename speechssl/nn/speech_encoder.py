@@ -66,7 +66,7 @@ class SpeechEncoder(nn.Module):
     """Waveform to frames; see `speechssl.encoders.Encoder` for the contract.
 
     A family passes its own `transformer` where plain attention does not do. Training code that wants something between
-    the parts (unmasked features, masking) calls `frontend` and `context` instead of `forward`.
+    the parts (unmasked features, masking) calls `frontend`, then `context` for the layers or `finish` for the output.
     """
 
     def __init__(self, config: Architecture, *, transformer: Transformer | None = None) -> None:
@@ -135,8 +135,12 @@ class SpeechEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Final output [B, T, C] (normalised in pre-norm models), zeros behind an utterance's end; frame counts [B]."""
         x, lengths = self.frontend(wav, lengths, moments=moments)
+        return self.finish(x, lengths), lengths
+
+    def finish(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Final output [B, T, C] from the front end's x [B, T, C], or from what training put in its place."""
         valid = valid_or_none(lengths, x.shape[1])
-        return zero_padding(self.transformer(x + self.pos_conv(x, valid), valid), valid), lengths
+        return zero_padding(self.transformer(x + self.pos_conv(x, valid), valid), valid)
 
 
 def _position(config: Architecture) -> nn.Module:

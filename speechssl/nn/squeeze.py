@@ -78,11 +78,15 @@ class SqueezedEncoder(SpeechEncoder):
         Frames that do not fill a squeezed one, at an utterance's end, are zero, as in the released models.
         """
         x, lengths = self.frontend(wav, lengths, moments=moments)
+        return self.finish(x, lengths), lengths
+
+    def finish(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Upsampled output [B, T, C] from the front end's x [B, T, C]; see `forward`."""
         squeezed, valid = self._squeezed(x, lengths)
         y = F.gelu(self.upsample(self.transformer(squeezed, valid)))
         y = y.unflatten(2, (self.squeeze, self.dim)).flatten(1, 2)
         y = zero_padding(y, valid_or_none(lengths // self.squeeze * self.squeeze, y.shape[1]))
-        return F.pad(y, (0, 0, 0, x.shape[1] - y.shape[1])), lengths
+        return F.pad(y, (0, 0, 0, x.shape[1] - y.shape[1]))
 
     def _squeezed(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         x = zero_padding(x, valid_or_none(lengths, x.shape[1]))

@@ -8,14 +8,18 @@ arXiv:2002.04745) at the start of each branch and once after the last block.
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from speechssl.nn.attention import Attention
 
 
 class FeedForward(nn.Module):
     """Linear, GELU, linear."""
+
+    dropout = 0.0  # of the activations; see nn.dropout
 
     def __init__(self, dim: int, ffn_dim: int) -> None:
         super().__init__()
@@ -24,11 +28,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to the same."""
-        return self.down(F.gelu(self.up(x)))
+        return self.down(F.dropout(F.gelu(self.up(x)), self.dropout, self.training))
 
 
 class Block(nn.Module):
     """Self-attention and feed-forward, each with a residual and a norm. `attention` follows `nn.attention`'s call."""
+
+    dropout = 0.0  # of what each branch adds; see nn.dropout
 
     def __init__(self, attention: nn.Module, *, dim: int, ffn_dim: int, norm_first: bool, eps: float) -> None:
         super().__init__()
@@ -41,10 +47,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor, keys: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
         """[B, T, C] to the same; `keys` and `positions` go to the attention."""
         if self.norm_first:
-            x = x + self.attention(self.attention_norm(x), keys, positions)
-            return x + self.ffn(self.ffn_norm(x))
-        x = self.attention_norm(x + self.attention(x, keys, positions))
-        return self.ffn_norm(x + self.ffn(x))
+            x = x + self._drop(self.attention(self.attention_norm(x), keys, positions))
+            return x + self._drop(self.ffn(self.ffn_norm(x)))
+        x = self.attention_norm(x + self._drop(self.attention(x, keys, positions)))
+        return self.ffn_norm(x + self._drop(self.ffn(x)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
 
 
 class Transformer(nn.Module):
@@ -54,6 +63,10 @@ class Transformer(nn.Module):
     positions overrides `positions`, whose result reaches every block's attention. `norm=False` leaves the outer norm
     out.
     """
+
+    dropout = 0.0  # of what enters the first block; see nn.dropout
+    layer_drop = 0.0  # probability that a block is skipped
+    recompute = False  # in the backward pass, in place of keeping what is inside blocks: less memory, a third more time
 
     def __init__(self, *, dim: int, ffn_dim: int, num_layers: int, num_heads: int, norm_first: bool = False,
                  eps: float = 1e-5, norm: bool = True,
@@ -75,14 +88,23 @@ class Transformer(nn.Module):
 
         `valid` [B, T] is True at real frames; the states of the others are finite but mean nothing.
         """
-        x = x if self.norm_first else self.norm(x)
+        x = F.dropout(x if self.norm_first else self.norm(x), self.dropout, self.training)
         yield x
         # An utterance without one real frame would ask for a softmax over nothing: let it look at its padding.
         keys = None if valid is None else valid | ~valid.any(1, keepdim=True)
         positions = self.positions(x.shape[1]) if x.shape[1] else None
         for block in islice(self.layers, upto):
-            x = block(x, keys, positions) if x.shape[1] else x
+            if x.shape[1] and not self._skips():
+                x = self._call(block, x, keys, positions)
             yield x
+
+    def _call(self, block: nn.Module, x: Tensor, keys: Tensor | None, positions: Tensor | None) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(block, x, keys, positions, use_reentrant=False)
+        return block(x, keys, positions)
+
+    def _skips(self) -> bool:
+        return self.training and self.layer_drop > 0 and float(torch.rand(())) < self.layer_drop
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """The final output [B, T, C]: the last state, normalised in pre-norm models."""

@@ -1,0 +1,199 @@
+"""Self-supervised pre-training with any objective.
+
+    python -m recipes.pretrain recipes/conf/hubert.toml run=exp/hubert data.train=data/train data.labels=exp/units
+    python -m recipes.pretrain recipes/conf/hubert.toml recipes/conf/tiny.toml data.train=data/dev data.labels=exp/units
+    torchrun --nproc-per-node 8 -m recipes.pretrain recipes/conf/hubert.toml device=cuda data.train=...
+
+Takes TOML files, of which the later win, and key=value overrides. recipes/conf has the papers' settings; tiny.toml
+makes any of them small enough for two cores. Builds things in order: data, encoder, objective, trainer. Goes on from
+the newest checkpoint in the run's folder where there is one. Writes into it: config.toml (everything resolved),
+log.jsonl, checkpoints/, encoder/ (what `speechssl features --encoder` reads) and result.json. Exit code: 0 trained to
+the end, 2 stopped early or refused.
+"""
+
+import dataclasses
+import json
+import signal
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from speechssl import config, convert, encoders, objectives
+from speechssl.data.batch_plan import Batching
+from speechssl.data.corpus import open_corpus
+from speechssl.data.training_set import Batches, TrainingSet, open_training_set
+from speechssl.encoders import pretrained
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
+from speechssl.errors import ConfigError, SpeechSSLError
+from speechssl.nn.dropout import Dropout, set_dropout
+from speechssl.nn.initialize import initialize
+from speechssl.training.distributed import Group, joined
+from speechssl.training.log import Log
+from speechssl.training.loop import Trainer, Training
+from speechssl.training.optimizer import Optimizer, Schedule
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on: anything that `speechssl units` takes as its input."""
+
+    train: str
+    valid: str | None = None
+    labels: str | None = None  # units per frame of all utterances: an output of `speechssl units`, or its text file
+    valid_labels: str | None = None
+    group_by: str | None = None  # "speaker", or an extra value such as "utt2lang"; see batching.balance
+    batching: Batching = field(default_factory=Batching)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run."""
+
+    objective: str  # a module in speechssl.objectives
+    data: Data
+    encoder: dict[str, Any]  # family, preset and values of its Config; or checkpoint = anything load_encoder reads
+    run: str = "exp/pretrain"  # the run's folder
+    settings: dict[str, Any] = field(default_factory=dict)  # the objective's Config
+    normalize: bool = False  # waveforms to zero mean and unit variance
+    dropout: Dropout = field(default_factory=Dropout)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0  # of torch; 0: torch's own choice
+    seed: int = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the arguments say: a TOML file and key=value overrides."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if arguments else 2
+    try:
+        files = [Path(argument) for argument in arguments if "=" not in argument]
+        run = config.load(Run, files, [argument for argument in arguments if "=" in argument])
+        with joined(run.device) as group:
+            return train(run, group)
+    except SpeechSSLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def train(run: Run, group: Group) -> int:
+    """One run, in this process as a member of `group`."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    folder = Path(run.run)
+    log = start_folder(run, folder, group)
+
+    encoder, card = make_encoder(run)
+    data = open_data(run, run.data.train, run.data.labels, encoder)
+    log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
+    valid = None
+    if run.data.valid is not None:
+        valid = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, encoder)
+
+    num_labels = None if data.labels is None else data.labels.size
+    torch.manual_seed(run.seed)  # for what the objective itself adds
+    objective = objectives.build(run.objective, encoder, run.settings, num_labels=num_labels)
+    set_dropout(encoder, run.dropout)
+    log.line(f"{run.objective}: {count(encoder) / 1e6:.2f} M parameters in the encoder, {count(objective) / 1e6:.2f} M "
+             f"in training, layers of {encoder.dim} channels")  # fmt: skip
+
+    batches = make_batches(run, data, encoder, group, run.training.accumulate, run.training.workers)
+    valid_batches = None if valid is None else make_batches(run, valid, encoder, group, 0, 0)
+    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=run.training, group=group,
+                      folder=folder, log=log)  # fmt: skip
+    trainer.failures.update(data.failures)
+    trainer.resume()
+    stopping = Stopping()
+    result = trainer.run(batches, valid_batches, stop=stopping)
+    if stopping():
+        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+        return 2
+    if group.first:
+        card = dataclasses.replace(card, normalize=run.normalize)
+        pretrained.save(folder / "encoder", Pretrained(objective.encoder.eval(), card))
+        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        log.line(f"encoder in {folder / 'encoder'}")
+    return 0
+
+
+def make_encoder(run: Run) -> tuple[nn.Module, EncoderCard]:
+    """A fresh encoder of a family, or one to go on training."""
+    values = dict(run.encoder)
+    family, source = values.pop("family", None), values.pop("checkpoint", None)
+    if (family is None) == (source is None):
+        raise ConfigError("encoder: give family (and values of its Config) or checkpoint, one of them")
+    if source is not None:
+        if values:
+            raise ConfigError(f"encoder: a checkpoint has its own {sorted(values)[0]}")
+        loaded = convert.load_encoder(source)
+        if loaded.card.normalize != run.normalize:
+            raise ConfigError(f"normalize={run.normalize}, but {source} was trained with {loaded.card.normalize}")
+        return loaded.encoder.requires_grad_(True), dataclasses.replace(loaded.card, name=f"{source}, trained further")
+    encoder = encoders.build(family, encoders.preset(family, values.pop("preset", None)) | values)
+    initialize(encoder, torch.Generator().manual_seed(run.seed))
+    name = f"{run.objective} pre-training, seed {run.seed}"
+    return encoder, EncoderCard(family, config.to_dict(encoder.config), name=name, source="speechssl")
+
+
+def open_data(run: Run, spec: str, labels: str | None, encoder: nn.Module) -> TrainingSet:
+    """A corpus ready for training this encoder."""
+    return open_training_set(
+        open_corpus(spec), sample_rate=encoder.sample_rate, normalize=run.normalize,
+        labels=None if labels is None else Path(labels), rate_hz=encoder.sample_rate / encoder.conv.hop,
+        group_by=run.data.group_by,
+    )  # fmt: skip
+
+
+def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, together: int, workers: int) -> Batches:
+    """This process's share of the batches. together: those of one update."""
+    return Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, workers, together)
+
+
+def start_folder(run: Run, folder: Path, group: Group) -> Log:
+    """The run's folder with its resolved config. ConfigError where it belongs to a run with other settings."""
+    resolved = config.to_toml(run)
+    if group.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = folder / "config.toml"
+        if stored.exists() and (folder / "checkpoints").is_dir():
+            changed = config.differences(config.read_toml(stored), config.to_dict(run))
+            free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
+                    "training.keep", "training.workers", "training.tensorboard", "device", "run"}  # fmt: skip
+            if fixed := sorted(set(changed) - free):
+                raise ConfigError(f"{folder} holds a run with another {fixed[0]}: give the same, or another run=FOLDER")
+        stored.write_text(resolved, encoding="utf-8")
+    group.wait()
+    return Log(folder, first=group.first, tensorboard=run.training.tensorboard)
+
+
+def count(model: nn.Module) -> int:
+    """Parameters that are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+class Stopping:
+    """True after SIGINT or SIGTERM: the update in hand is finished and saved."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._ask)
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.asked
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

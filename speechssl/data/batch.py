@@ -1,0 +1,37 @@
+"""What one training step sees. B utterances, S samples, T frames."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances, or crops of them, padded with zeros to the longest.
+
+    seeds: one per utterance and visit; whatever an objective draws for an utterance (masks, negatives, noise) comes
+    from it, so that it does not depend on the neighbours, on workers, or on the number of processes.
+    """
+
+    wav: Tensor  # [B, S] float32
+    lengths: Tensor  # [B] int64, real samples
+    seeds: Tensor  # [B] int64
+    ids: tuple[str, ...]
+    labels: Tensor | None = None  # [B, T] int64 at the encoder's frame rate, -1 where there is none
+    groups: Tensor | None = None  # [B] int64: the utterance's language (or whatever batches are balanced by)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on a device."""
+        moved = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+    @property
+    def padded(self) -> float:
+        """The share of `wav` that is padding."""
+        return 1 - float(self.lengths.sum()) / max(1, self.wav.numel())
+
+
+def generator(seed: int) -> torch.Generator:
+    """A CPU generator for one utterance's draws."""
+    return torch.Generator().manual_seed(seed & 0x7FFF_FFFF_FFFF_FFFF)

@@ -1,0 +1,32 @@
+"""Every file in recipes/conf builds what it says, as it is and with tiny.toml behind it."""
+
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+import torch
+
+from recipes.pretrain import Run, make_encoder
+from speechssl import config, objectives
+
+CONF = Path(__file__).parent.parent.parent / "recipes" / "conf"
+FILES = sorted(path.stem for path in CONF.glob("*.toml") if path.stem != "tiny")
+
+
+def test_every_objective_has_the_papers_settings() -> None:
+    assert set(objectives.objectives()) <= set(FILES)
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["paper", "tiny"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_config_builds_its_model_and_stores_whole(name: str, small: bool, tmp_path: Path) -> None:
+    run = config.load(Run, [CONF / f"{name}.toml", *([CONF / "tiny.toml"] if small else [])])
+    with torch.device("meta"):  # shapes without memory
+        encoder, card = make_encoder(run)
+        labels = 100 if "num_labels" in get_type_hints(objectives.config_class(run.objective)) else None
+        objective = objectives.build(run.objective, encoder, run.settings, num_labels=labels)
+    size = sum(parameter.numel() for parameter in objective.parameters())
+    assert size < 12e6 if small else size > 1e6
+    assert card.family == run.encoder["family"]
+    (tmp_path / "config.toml").write_text(config.to_toml(run), encoding="utf-8")
+    assert config.load(Run, tmp_path / "config.toml") == run

@@ -1,0 +1,168 @@
+"""The recipe as its users run it: resumed, distributed, disturbed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from recipes.pretrain import Run
+from speechssl import config
+from speechssl.encoders import pretrained
+from tests.training.helpers import corpus, settings, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return corpus(tmp_path_factory.mktemp("corpus") / "tones")
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train(data, run) == 0
+    return run
+
+
+def losses(run: Path, kind: str = "train", name: str = "loss") -> list[float]:
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [row[name] for row in rows if row["kind"] == kind]
+
+
+def weights(run: Path, update: int = 6) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"update-{update:09d}" / "model.safetensors")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert losses(one) == losses(other)
+    expected, found = weights(one), weights(other)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+
+
+def test_a_run_leaves_config_log_checkpoints_result_and_an_encoder_that_loads(whole: Path) -> None:
+    assert json.loads((whole / "result.json").read_text())["update"] == 6
+    assert len(losses(whole)) == 6
+    encoder = pretrained.load(whole / "encoder")
+    trained = {k.removeprefix("encoder."): v for k, v in weights(whole).items() if k.startswith("encoder.")}
+    for name, tensor in encoder.encoder.state_dict().items():
+        assert torch.equal(tensor, trained[name]), name
+    stored = config.load(Run, whole / "config.toml")
+    assert stored.encoder["family"] == "hubert" and stored.training.updates == 6
+
+
+def test_killed_anywhere_and_started_again_it_ends_with_the_same_losses_and_weights(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    """With another number of loader processes before, after, and in the undisturbed run."""
+    command = [sys.executable, "-m", "recipes.pretrain", *settings(data, tmp_path / "run", training__workers=2)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("checkpoints/update-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run" / "result.json").exists(), "it was too fast to be killed"
+    assert train(data, tmp_path / "run", training__workers=1) == 0
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_a_damaged_newest_checkpoint_costs_its_updates_only(
+    data: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(data, run) == 0
+    for name in (4, 6):
+        path = run / "checkpoints" / f"update-{name:09d}" / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    assert train(data, run) == 0
+    assert "going on from update 2" in capsys.readouterr().err
+    assert_same_run(whole, run)
+
+
+def test_two_processes_do_what_one_does_with_two_batches_per_update(data: Path, tmp_path: Path) -> None:
+    """The same batches, seeds, and division by the number of masked frames everywhere."""
+    assert train(data, tmp_path / "one", training__accumulate=2, training__updates=4) == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "recipes.pretrain", *settings(data, tmp_path / "two", training__updates=4)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=1e-4)
+    one, two = weights(tmp_path / "one", 4), weights(tmp_path / "two", 4)
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_a_training_that_diverges_stops_and_names_the_last_good_checkpoint(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    extreme = {"optimizer__lr": 1e30, "training__patience": 2, "training__save_every": 1}
+    assert train(data, run, **extreme) == 2
+    said = capsys.readouterr().err
+    assert "skipped" in said and "last good checkpoint is" in said
+
+
+def test_validation_is_the_same_every_time_and_leaves_training_alone(data: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train(data, run, data__valid=data, training__valid_every=3) == 0
+    assert_same_run(whole, run)
+    first, second = losses(run, "valid")
+    assert second < first
+
+
+def test_a_recording_that_cannot_be_read_is_left_out_and_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "tones"
+    shutil.copytree(data, broken)
+    shutil.copy(data.with_suffix(".labels"), broken.with_suffix(".labels"))
+    path = broken / "u03.wav"
+    path.write_bytes(path.read_bytes()[:5000])  # its header is fine, its end is missing
+    assert train(broken, tmp_path / "run") == 0
+    state = json.loads((tmp_path / "run/checkpoints/update-000000006/state.json").read_text())
+    assert set(state["failures"]) == {"u03"}
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ({"encoder__dim": 64}, "encoder.dim"),
+        ({"optimizer__lr": 2e-3}, "optimizer.lr"),
+        ({"data__batching__seconds": 9.0}, "data.batching.seconds"),
+    ],
+)
+def test_a_folder_with_another_run_is_refused_naming_what_differs(
+    data: Path, whole: Path, others: dict[str, float], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, whole, **others) == 2
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ({"no_such": 1}, "no_such"),
+        ({"settings__no_such": 1}, "no_such"),
+        ({"objective": "no_such"}, "no_such"),
+        ({"encoder__family": "no_such"}, "no_such"),
+        ({"schedule__hold": 0.1}, "hold"),
+        ({"data__batching__crop_s": 100.0}, "crop_s"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_names_it(
+    data: Path, tmp_path: Path, others: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path / "run", **others) == 2
+    assert message in capsys.readouterr().err
