@@ -21,10 +21,12 @@ What cannot be used raises `AudioError` with one of these codes (a closed set; c
 | remote-failed | an address that did not answer, or not in time, or not whole |
 | too-short | fewer samples than one frame of the encoder (raised by extraction, not here) |
 
-What is checked, by container: WAV/RF64/W64/AIFF/AU/CAF/SPHERE sizes against the file's size; FLAC frame count and the
-MD5 of the decoded audio; every Ogg page's CRC and the end-of-stream mark; MP3 frame chain and Info tag. Plain PCM holds
-no checksum, so flipped bits in its samples cannot be seen; nor can those inside MP3 frames, nor an MP3 without Info tag
-cut exactly between two frames. A segment (start, end) of a file is checked as far as it is decoded.
+What is checked, by container: WAV/RF64/W64/AIFF/AU/CAF/SPHERE sizes against the file's size, and what WAV and W64 state
+twice; FLAC frame count, the MD5 of the decoded audio, and the rate against the first frame's; every Ogg page's CRC and
+the end-of-stream mark; MP3 frame chain and Info tag. Plain PCM holds no checksum, so flipped bits in its samples cannot
+be seen; nor can those inside MP3 frames, nor an MP3 without Info tag cut exactly between two frames, nor another usual
+rate in AIFF, AU, CAF and SPHERE (an unusual one is noted). A segment (start, end) of a file is checked as far as it is
+decoded.
 """
 
 from speechssl.audio.decode import Audio, AudioStream, read, stream
