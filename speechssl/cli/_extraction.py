@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 def add_input(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """INPUT and how to read the corpus."""
     parser.add_argument("input", nargs="*" if optional else "+", metavar="INPUT",
-                        help="folder, Kaldi data dir, wav.scp, .tsv, .jsonl, glob, audio files; - for a list on stdin")  # fmt: skip  # noqa: E501
+                        help="folder, Kaldi data dir, wav.scp, .tsv, .jsonl, tars, glob, audio files; - for a list on "
+                        "stdin")  # fmt: skip
     add_input_kind(parser)
 
 
 def add_input_kind(parser: argparse.ArgumentParser) -> None:
     """How to read the corpus."""
     parser.add_argument("--input-kind", default="auto", metavar="KIND",
-                        help="overrule the guess: folder, kaldi, scp, tsv, jsonl, list, glob, files")  # fmt: skip
+                        help="overrule the guess: folder, kaldi, scp, tsv, jsonl, lhotse, tar, list, glob, "
+                        "files")  # fmt: skip
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand in wav.scp")
     parser.add_argument("--allow-remote", action="store_true",
                         help="open addresses (s3://, gs://, https:// ...) that stand in INPUT")  # fmt: skip
+    parser.add_argument("--id-from", choices=("relative", "name", "archive"), default="relative",
+                        help="ids of files and tar members: path (default), name, tar's name / path")  # fmt: skip
 
 
 def add_formats(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +84,13 @@ def open_input(args: argparse.Namespace) -> "Corpus":
     from speechssl.data.corpus import open_corpus
 
     spec = args.input[0] if len(args.input) == 1 else args.input
-    return open_corpus(spec, kind=args.input_kind, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote)
+    return open_corpus(
+        spec,
+        kind=args.input_kind,
+        allow_pipes=args.allow_pipes,
+        allow_remote=args.allow_remote,
+        id_from=args.id_from,
+    )
 
 
 def options(args: argparse.Namespace) -> "Options":

@@ -147,3 +147,21 @@ def test_a_job_goes_on_with_its_own_size_of_shards(tmp_path: Path) -> None:
     report = run_units(speech, tmp_path / "out", spec, options=Options(workers=0, quiet=True, part=(1, 2)))
     assert report.finished
     assert report.num_shards == 3
+
+
+def test_the_command_reads_tars_and_needs_leave_for_addresses(
+    tmp_path: Path, memory: fsspec.AbstractFileSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tar(tmp_path / f"{n}.tar", [("a.wav", recording(n))])) for n in range(2)]
+    memory.pipe("/b/x.tar", Path(paths[0]).read_bytes())
+    model(tmp_path / "model")
+    common = ["--model", str(tmp_path / "model"), "-o", "-"]
+    assert main(["units", *paths, *common]) == 2
+    assert "--id-from" in capsys.readouterr().err
+    assert main(["units", *paths, *common, "--id-from", "archive"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[0] for line in out] == ["0/a", "1/a"]
+    assert main(["units", "memory://b/x.tar", *common]) == 2
+    assert "--allow-remote" in capsys.readouterr().err
+    assert main(["units", "memory://b/x.tar", *common, "--allow-remote"]) == 0
+    assert capsys.readouterr().out == out[0].removeprefix("0/") + "\n"
