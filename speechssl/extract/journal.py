@@ -16,6 +16,7 @@ from typing import Any
 
 from speechssl import config, files
 from speechssl.errors import DataError, naming
+from speechssl.extract import atomic
 from speechssl.extract import job as jobs
 
 _MOST_BYTES = 1 << 30  # of a journal, or of a shard's rows
@@ -54,17 +55,24 @@ def append(path: Path, result: ShardResult) -> None:
 def read(folder: Path) -> dict[int, ShardResult]:
     """Done shards of the job in `folder`, by number, from all journals, where their files are in `folder`/shards.
 
-    A line that names files of anything else than its own shard does not count: merging removes what does not fit.
+    A line that names files of anything else than its own shard does not count: merging removes what does not fit. Of
+    two lines that disagree (a shard was made again, by another part) the one counts whose hashes the files have.
     """
     job = jobs.load(folder)
-    done = {}
+    done: dict[int, ShardResult] = {}
     present = {path.name for path in (folder / "shards").glob("*")}
     for path in sorted(folder.glob("journal*.jsonl")):
         for result in _lines(path):
             own = all(name.startswith(f"{job.stem(result.shard)}.") for name in result.files)
             if own and result.shard < job.num_shards and set(result.files) <= present:
-                done[result.shard] = result
+                earlier = done.setdefault(result.shard, result)
+                if earlier.files != result.files and _as_stated(folder / "shards", result):
+                    done[result.shard] = result
     return done
+
+
+def _as_stated(shards: Path, result: ShardResult) -> bool:
+    return all(atomic.sha256(shards / name) == value for name, value in result.files.items())
 
 
 def total(results: Mapping[int, ShardResult]) -> ShardResult:

@@ -30,6 +30,7 @@ _LOOK_S = 0.1  # between looks at the workers' memory
 _TRIES = {"timeout": 1, "out-of-memory": 2, "worker-died": 2, "killed": 3}  # of a row, before it is given up
 _DEATHS_OUTSIDE_ROWS = 5  # in a row while loading the model, or closing one shard's files: that is no accident
 _LEAST_ROOM = 64 << 20  # bytes that the limit must leave beside the model
+_STARTS = 3  # of one process, where the forkserver is gone
 _LOADING = (-1, None)  # in _deaths
 
 
@@ -104,7 +105,7 @@ class Pool:
         context.set_forkserver_preload(list(HEAVY))
         ours, theirs = context.Pipe()
         process = context.Process(target=main, args=(theirs, self.settings), daemon=True)
-        process.start()
+        _start(process)
         theirs.close()
         self._workers.append(_Worker(process, ours, last_sign=time.monotonic()))
         return self._workers[-1]
@@ -192,3 +193,14 @@ class Pool:
         if worker.process.exitcode is None:
             worker.process.kill()
             worker.process.join()
+
+
+def _start(process: Any) -> None:
+    """Start a process. The server that forks it may have been killed, too: then a new one does."""
+    for left in reversed(range(_STARTS)):
+        try:
+            process.start()
+            break
+        except (EOFError, ConnectionError):
+            if not left:
+                raise

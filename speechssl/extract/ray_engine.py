@@ -1,12 +1,12 @@
 """Shards on a Ray cluster. What travels is a shard's number with its rows' paths; no audio, no frames.
 
-Plain actors and not Ray Data: there a killed actor's block is run again by Ray as well, but results come in blocks at a
-time of its choosing, a row that kills its process is tried for ever, and pandas comes with it (docs/scale.md has the
-trial). Every actor is a guard over one worker of the local pool: limits of time and memory, and the row on which a
+Plain actors and not Ray Data: nothing passes through Ray that would have to be batched or moved, its pool tries blocks
+again without end, and it needs pandas (docs/scale.md). Every actor is a guard over one worker of the local pool: limits of time and memory, and the row on which a
 worker died, are handled as on one machine, so the bytes are the same. An actor that is lost (killed, its machine gone)
 gives its shard back. Only the driver writes the journal: a shard counts once, however often it was begun.
 """
 
+import atexit
 import dataclasses
 import logging
 import os
@@ -56,9 +56,8 @@ class Guard:
         where = f"machine {socket.gethostname()}"
         main = sys.modules["__main__"]
         if Path(getattr(main, "__file__", None) or "").name == "default_worker.py":
-            main.__file__ = (
-                None  # Ray's; multiprocessing would run it in each of our worker processes, which imports Ray
-            )
+            main.__file__ = None  # Ray's; multiprocessing would run it, and import Ray, in all our workers
+            atexit.register(processes.kill_children, os.getpid())  # or leaving waits for workers that mind no SIGTERM
         try:
             os.chdir(folder)
             found = jobs.load(settings.folder.parent)

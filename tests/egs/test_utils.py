@@ -100,3 +100,21 @@ def test_what_somebody_else_made_is_never_removed(tmp_path: Path) -> None:
     run = bash(ONCE, "x", cwd=tmp_path)
     assert run.returncode == 2 and "not from here" in run.stderr
     assert (tmp_path / "exp" / "a").read_text() == "precious"
+
+
+def test_the_slurm_script_runs_its_part_and_the_last_task_merges(tmp_path: Path) -> None:
+    import sys
+
+    from tests.extract.helpers import corpus
+
+    corpus(tmp_path / "in", 4)
+    command = [str(UTILS / "slurm_units.sh"), "--input", "in", "--output", "out", "--workers", "0"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    array = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in {"MIN": 3, "MAX": 4, "COUNT": 2}.items()}
+    for number in (4, 3):
+        environment = {**os.environ, **array, "SLURM_ARRAY_TASK_ID": str(number), "PATH": path}
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        assert run.returncode == 0, run.stderr
+        assert (tmp_path / "out" / "units").exists() == (number == 3)
+    run = subprocess.run([*command[:3]], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    assert run.returncode == 2 and "--output are needed" in run.stderr

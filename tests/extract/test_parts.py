@@ -1,5 +1,6 @@
 """Plan, journal, progress and stores on their own."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -105,6 +106,23 @@ def test_a_line_that_no_run_writes_does_not_count(tmp_path: Path, change: dict[s
     row = {**json.loads(path.read_text().splitlines()[1]), **change}
     path.write_text(json.dumps(row) + "\n")
     assert journal.read(tmp_path) == {}
+
+
+def test_of_two_lines_for_a_shard_the_one_counts_whose_files_are_there(tmp_path: Path) -> None:
+    """The old line won where its journal's name came later: merging removed the new shard again and again."""
+    import hashlib
+
+    path = journal_of(tmp_path, 3)
+    name = next(iter(journal.read(tmp_path)[1].files))
+    (tmp_path / "shards" / name).write_bytes(b"made again")
+    again = dataclasses.replace(
+        journal.read(tmp_path)[1], files={name: hashlib.sha256(b"made again").hexdigest()}, ok=1, failures={"empty": 2}
+    )
+    for journal_name in ("journal.0of2.jsonl", "journal.jsonl.z.jsonl"):  # read before the old one, and after it
+        journal.append(tmp_path / journal_name, again)
+        assert journal.read(tmp_path)[1] == again
+        (tmp_path / journal_name).unlink()
+    assert path.exists()
 
 
 def test_sums_of_results() -> None:

@@ -95,3 +95,23 @@ def test_a_run_in_a_thread_works_without_signal_handlers(tmp_path: Path) -> None
     thread.join()
     assert reports[0].finished
     assert soundfile.info(speech.utterances[0].audio).samplerate == 16000
+
+
+def test_a_worker_starts_although_the_server_that_forks_them_was_killed() -> None:
+    """The pool ended with an EOFError that looked like a bug."""
+    from speechssl.extract import pool
+
+    class Process:
+        tries = 0
+
+        def start(self) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise EOFError("unexpected EOF")
+
+    process = Process()
+    pool._start(process)
+    assert process.tries == 3
+    process.tries = -9
+    with pytest.raises(EOFError):
+        pool._start(process)

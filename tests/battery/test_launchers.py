@@ -1,0 +1,156 @@
+"""Several processes and several machines on one job: killed at random moments, the bytes of an undisturbed run."""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from speechssl.data.corpus import open_corpus
+from speechssl.extract.job import ModelSpec
+from speechssl.extract.outputs import verify
+from speechssl.extract.run import Options, run_merge, run_units
+from tests.battery.conftest import Record
+from tests.battery.size import FULL, size
+from tests.extract.helpers import contents, corpus, model
+from tests.extract.processes import descendants
+from tests.extract.test_kill import start
+
+HERE = Options(workers=0, quiet=True)
+PARTS, SHARDS, ROW_S = 3, 48, 0.02
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, a model, and the units that one process makes of them."""
+    folder = tmp_path_factory.mktemp("launchers")
+    speech, spec = corpus(folder / "in", SHARDS), model(folder / "model")
+    run_units(speech, folder / "whole", spec, options=HERE)
+    start(os.getpid).join()
+    return folder
+
+
+def slow_part(root: Path, out: Path, part: int) -> None:
+    """One part in this process, slow enough to be killed in the middle."""
+    from speechssl.extract.encode import Encoder
+
+    original = Encoder.encode
+
+    def encode(*args: object) -> object:
+        time.sleep(ROW_S)
+        return original(*args)  # type: ignore[arg-type]
+
+    Encoder.encode = encode  # type: ignore[method-assign, assignment]
+    options = Options(workers=0, quiet=True, part=(part, PARTS))
+    run_units(open_corpus(root / "in"), out, ModelSpec(str(root / "model")), options=options)
+
+
+def merge_parts(root: Path, outs: list[Path], out: Path) -> None:
+    run_merge(open_corpus(root / "in"), outs, out, options=HERE)
+
+
+def run_with_kills(jobs: list[tuple[Callable[..., None], tuple[object, ...]]], kills: int, seed: int) -> int:
+    """Run jobs side by side, killing one of them now and then; each is started again until it ends by itself.
+
+    Returns how many kills met a running process.
+    """
+    generator = random.Random(seed)
+    running = {number: start(target, *args) for number, (target, args) in enumerate(jobs)}
+    hit = 0
+    deadline = time.monotonic() + 300
+    while running:
+        time.sleep(generator.uniform(0.1, 0.6))
+        assert time.monotonic() < deadline, "parts do not end"
+        number = generator.choice(sorted(running))
+        if hit < kills and running[number].is_alive():
+            running[number].kill()
+            running[number].join()
+            hit += running[number].exitcode == -signal.SIGKILL
+        for number, process in list(running.items()):
+            if not process.is_alive():
+                process.join()
+                if process.exitcode == 0:
+                    del running[number]
+                else:
+                    assert process.exitcode == -signal.SIGKILL, "a part failed by itself"
+                    running[number] = start(jobs[number][0], *jobs[number][1])
+    return hit
+
+
+def duplicates(folders: list[Path]) -> int:
+    lines = [line for folder in folders for path in folder.glob("journal*.jsonl") for line in path.open()]
+    return len(lines) - len({json.loads(line)["shard"] for line in lines})
+
+
+@pytest.mark.parametrize("seed", range(size(1, 4)))
+def test_parts_on_one_shared_folder_killed_at_random(root: Path, tmp_path: Path, record: Record, seed: int) -> None:
+    out = tmp_path / "out"
+    hit = run_with_kills([(slow_part, (root, out, part)) for part in range(PARTS)], size(3, 12), seed)
+    same, problems = contents(out) == contents(root / "whole"), verify(out)[0]
+    record(f"{PARTS} parts at once on one folder, run {seed}", kills=hit, done_twice=duplicates([out]),
+           equal_to_a_local_run=int(same), problems=len(problems))  # fmt: skip
+    assert hit and same and not problems and not duplicates([out])
+
+
+@pytest.mark.parametrize("seed", range(size(1, 3)))
+def test_parts_in_folders_of_their_own_and_their_merge_killed_at_random(
+    root: Path, tmp_path: Path, record: Record, seed: int
+) -> None:
+    outs = [tmp_path / f"part{part}" for part in range(PARTS)]
+    hit = run_with_kills([(slow_part, (root, out, part)) for part, out in enumerate(outs)], size(2, 9), 100 + seed)
+    hit += run_with_kills([(merge_parts, (root, outs, tmp_path / "out"))], size(1, 5), 200 + seed)
+    same, problems = contents(tmp_path / "out") == contents(root / "whole"), verify(tmp_path / "out")[0]
+    record(f"{PARTS} parts in own folders, merged, run {seed}", kills=hit, done_twice=duplicates([tmp_path / "out"]),
+           equal_to_a_local_run=int(same), problems=len(problems))  # fmt: skip
+    assert hit and same and not problems and not duplicates([tmp_path / "out"])
+
+
+@pytest.mark.skipif(not FULL or importlib.util.find_spec("ray") is None, reason="full battery, with the extra ray")
+def test_ray_actors_workers_and_drivers_killed_at_random(root: Path, tmp_path: Path, record: Record) -> None:
+    from speechssl.extract import ray_engine
+    from tests.battery.commands import Command
+
+    generator = random.Random(0)
+    hits = dict.fromkeys(("actor", "worker", "driver"), 0)
+    out = tmp_path / "out"
+    with ray_engine.cluster(None, 2) as ray:
+        words = ["units", root / "in", "-o", out, "--model", root / "model", "--engine", "ray", "--workers", 2]
+        words += ["--quiet", "--ray-address", ray.get_runtime_context().gcs_address]
+        for _ in range(8):
+            whole = tmp_path / f"out{sum(hits.values())}"
+            words[3] = out = whole
+            for victim in ("actor", "worker", "driver", "none"):
+                command = Command(*words, log=tmp_path / "log")
+                wanted = len(list(out.glob("shards/*.npy"))) + generator.randrange(1, 12)
+                command.wait_until(lambda out=out, wanted=wanted: len(list(out.glob("shards/*.npy"))) >= wanted)
+                hits[victim] = hits.get(victim, 0) + kill(victim, command)
+                command.process.wait(200)
+                if (out / "sha256sums").exists():
+                    break
+            same, problems = contents(out) == contents(root / "whole"), verify(out)[0]
+            assert same and not problems and not duplicates([out]), command.said()
+    hits.pop("none", None)
+    record("Ray: actors, workers and drivers", **{f"{name}s_killed": count for name, count in hits.items()},
+           equal_to_a_local_run=8, done_twice=0)  # fmt: skip
+    assert all(hits.values())
+
+
+def kill(victim: str, command: object) -> int:
+    """Kill one of a kind, if there is one; how many were hit."""
+    guards = [pid for pid, name in descendants().items() if name.startswith("ray::Guard")]
+    pids = {
+        "actor": guards[:1],
+        "worker": [pid for guard in guards[:1] for pid in descendants(guard)],
+        "driver": [command.pid] if command.running() else [],  # type: ignore[attr-defined]
+        "none": [],
+    }[victim]
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return int(bool(pids))
