@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NoReturn, overload
 
-from speechssl.data.twice import IdCheck
+from speechssl.data.twice import IdCheck, write_all
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
 
@@ -70,10 +70,9 @@ class Spool(Sequence[Utterance]):
         while block := list(islice(stream, _BLOCK)):
             # JSON: its escapes keep the surrogates that stand for odd bytes of file names
             data = zlib.compress(json.dumps([_fields(utterance) for utterance in block]).encode(), 1)
-            self._file.write(data)
+            write_all(self._file, data)
             self._starts.append(self._starts[-1] + len(data))
             self._len += len(block)
-        self._file.flush()
 
     def __len__(self) -> int:
         return self._len

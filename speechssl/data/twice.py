@@ -19,6 +19,16 @@ _STRETCHES = 64  # of the range of 64-bit hashes, looked at one by one
 _BOUNDS = np.array([-(1 << 63) + i * (1 << 63) // (_STRETCHES // 2) for i in range(1, _STRETCHES)], dtype=np.int64)
 
 
+def write_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write to a temporary file at once; where there is no room, the error says what to do."""
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        advice = f"{error.strerror}: rows of large corpora go there; set TMPDIR to a folder with room"
+        raise OSError(error.errno, advice, tempfile.gettempdir()) from None
+
+
 class IdCheck:
     """Takes ids one by one with `add`; `clash` tells of one that came twice."""
 
@@ -48,7 +58,7 @@ class IdCheck:
         values = np.sort(np.frombuffer(self._hashes, dtype=np.int64))
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="speechssl-ids-")  # noqa: SIM115 (lives as long as this object)
-        self._file.write(values.data)
+        write_all(self._file, values.data)
         inner = np.searchsorted(values, _BOUNDS)
         self._runs.append(self._size + np.concatenate([[0], inner, [len(values)]]).astype(np.int64))
         self._size += len(values)
@@ -64,7 +74,6 @@ class IdCheck:
 
     def _stretches(self, rest: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         assert self._file is not None
-        self._file.flush()
         edges = [0, *np.searchsorted(rest, _BOUNDS).tolist(), len(rest)]
         for index in range(_STRETCHES):
             parts = [rest[edges[index] : edges[index + 1]]]

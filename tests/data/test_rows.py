@@ -251,3 +251,13 @@ def test_ids_are_checked_in_a_list_of_any_length_too(monkeypatch: pytest.MonkeyP
     plan.check_manifest(items[:-1], [])
     with pytest.raises(DataError, match=f"rows 124 and 1001: utterance id '{names[123]}' comes twice"):
         plan.check_manifest(items, [])
+
+
+def test_no_room_for_temporary_files_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda prefix: open("/dev/full", "wb"))  # noqa: SIM115
+    with pytest.raises(OSError, match=r"No space left on device.*TMPDIR"):
+        Spool([Utterance("a", "x")])
+    check = IdCheck(run=2)
+    check.add("a")
+    with pytest.raises(OSError, match="TMPDIR"):
+        check.add("b")
