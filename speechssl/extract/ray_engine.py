@@ -1,9 +1,10 @@
 """Shards on a Ray cluster. What travels is a shard's number with its rows' paths; no audio, no frames.
 
 Plain actors and not Ray Data: nothing passes through Ray that would have to be batched or moved, its pool tries blocks
-again without end, and it needs pandas (docs/scale.md). Every actor is a guard over one worker of the local pool: limits of time and memory, and the row on which a
-worker died, are handled as on one machine, so the bytes are the same. An actor that is lost (killed, its machine gone)
-gives its shard back. Only the driver writes the journal: a shard counts once, however often it was begun.
+again without end, and it needs pandas (docs/scale.md). Every actor is a guard over one worker of the local pool: limits
+of time and memory, and the row on which a worker died, are handled as on one machine, so the bytes are the same. An
+actor that is lost (killed, its machine gone) gives its shard back. Only the driver writes the journal: a shard counts
+once, however often it was begun.
 """
 
 import atexit
