@@ -132,10 +132,10 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_short(
     random = np.random.default_rng(len(writer.name))
     full = short = unclear = unfinished = tried = 0
     said = ""
-    while full < size(2, 8) and tried < 40:
+    while full < size(1, 8) and tried < 40:
         clear(disk.folder)
         tried += 1
-        with disk.with_room_for(int(needed * (0 if tried == 1 else random.uniform(0, 1)))):
+        with disk.with_room_for(int(needed * (0 if tried == 2 else random.uniform(0, 0.9)))):
             code = main(argv)
         error = capsys.readouterr().err.strip()
         if code == 0:

@@ -124,7 +124,7 @@ def fitted(out: Path) -> dict[str, object]:
 @pytest.mark.parametrize("mode", ["sample", "full"])
 def test_kmeans_killed_at_random_moments(root: Path, tmp_path: Path, record: Record, mode: str) -> None:
     """The model folder is there whole or not at all, and the next fit gives the undisturbed one's bytes."""
-    more = ["--workers", 2 if mode == "full" else 0, *(["--full"] if mode == "full" else [])]
+    more = ["--workers", size(0, 2), "--full"] if mode == "full" else ["--workers", 0]
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     began = time.monotonic()
@@ -178,7 +178,7 @@ def test_sigterm_ends_extraction_in_order(root: Path, tmp_path: Path, record: Re
         corpus(speech / "in", 8)
         noise = np.random.default_rng(0).uniform(-0.1, 0.1, 16000 * 60).astype(np.float32)
         with soundfile.SoundFile(speech / "in" / "long.flac", "w", 16000, 1, subtype="PCM_16") as file:
-            for _ in range(size(60, 180)):
+            for _ in range(size(30, 180)):
                 file.write(noise)
         (speech / "model").symlink_to(root / "model")
         run(*units(speech, tmp_path / "undisturbed", 2), log=tmp_path / "log")

@@ -41,7 +41,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     folder = tmp_path_factory.mktemp("same") / "in"
     folder.mkdir()
     random = np.random.default_rng(0)
-    wanted = size(6, 48)
+    wanted = size(3, 48)
     try:
         corpora: Path = request.getfixturevalue("corpora")
         found = sorted((corpora / "mboshi" / "dev").glob("*.opus"))
