@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,27 +144,45 @@ def test_a_bug_stops_the_run_with_its_traceback(tmp_path: Path, monkeypatch: pyt
 
 
 class Killer(threading.Thread):
-    """Kills random workers at random moments, whatever they are doing (loading, decoding, writing, idle)."""
+    """Kills random workers at random moments, whatever they are doing (loading, decoding, writing, idle).
+
+    But no more than three before one of the others has loaded the model: after five the engine gives up, see below.
+    """
 
     def __init__(self, num_kills: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(daemon=True)
         self.num_kills, self.random, self.killed, self.over = num_kills, random.Random(seed), 0, threading.Event()
         self.workers: list[int] = []
-        start = Pool._start
+        self.in_a_row = 0
+        start, hear = Pool._start, Pool._hear
 
         def noted(pool: Pool) -> object:
             begun = start(pool)
             self.workers.append(begun.process.pid)
             return begun
 
+        def heard(pool: Pool, process: Any, message: tuple[Any, ...]) -> None:
+            self.in_a_row = 0 if message[0] == "ready" else self.in_a_row
+            hear(pool, process, message)
+
         monkeypatch.setattr(Pool, "_start", noted)
+        monkeypatch.setattr(Pool, "_hear", heard)
 
     def run(self) -> None:
         while self.killed < self.num_kills and not self.over.wait(self.random.uniform(0.01, 1.5)):
-            alive = [pid for pid in self.workers if processes.memory_used(pid)]
-            if alive:
+            alive = [pid for pid in self.workers if is_worker(pid)]
+            if alive and self.in_a_row < 3:
+                self.in_a_row += 1
                 os.kill(self.random.choice(alive), signal.SIGKILL)
                 self.killed += 1
+
+
+def is_worker(pid: int) -> bool:
+    """Whether it is still there; its number may belong to another process by now."""
+    try:
+        return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def test_workers_killed_at_random_moments_change_no_byte(
@@ -188,6 +207,19 @@ def test_workers_killed_at_random_moments_change_no_byte(
     record("workers killed from outside (SIGKILL) at random moments", kills=kills, runs=runs, workers_started=started,
            recordings_lost=failed, runs_with_equal_bytes=equal)  # fmt: skip
     assert equal == runs and failed == 0
+
+
+def _die_while_loading(connection: object, settings: worker.Settings) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_workers_that_never_get_as_far_as_the_model_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech, spec = corpus(tmp_path / "in", 4), model(tmp_path / "model")
+    monkeypatch.setattr("speechssl.extract.pool.main", _die_while_loading)
+    with pytest.raises(OSError, match=r"died 5 times while loading the model \(exit status -9\): out of memory"):
+        run_units(speech, tmp_path / "out", spec, options=TWO)
 
 
 def test_what_hangs_on_a_pipe_is_given_up_and_its_command_is_ended(tmp_path: Path, record: Record) -> None:
