@@ -7,8 +7,10 @@
 
 Frames come straight from the encoder; a sample of at most --max-frames of them, chosen by hash of utterance id and
 frame number, is held in memory. --full goes on with exact passes over all frames (each encodes everything again: store
-features first where the encoder is slow). --from-file reads scikit-learn joblib files, faiss indexes, .npy, .npz, .pt,
-.safetensors; nothing in them is run. MODEL is what `speechssl units --model` takes; MODEL/kmeans.json is the report.
+features first where the encoder is slow); ended and started again, it goes on after the last finished pass. Under
+torchrun, several processes on one machine or many share the work; the result is the same (docs/kmeans.md).
+--from-file reads scikit-learn joblib files, faiss indexes, .npy, .npz, .pt, .safetensors; nothing in them is run.
+MODEL is what `speechssl units --model` takes; MODEL/kmeans.json is the report.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing written.
 """
@@ -22,19 +24,22 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl.cli import _extraction
+from speechssl.cli._kmeans import Part, ProgressFile, identity_of, part_of
 from speechssl.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from speechssl.data.corpus import Corpus
     from speechssl.encoders.pretrained import Pretrained
     from speechssl.extract.job import Job, ModelSpec
     from speechssl.extract.stream import FeatureStream
     from speechssl.quantizers.kmeans import KMeans
     from speechssl.quantizers.kmeans_fit import Features, FitReport
+    from speechssl.quantizers.kmeans_parallel import Processes
 
 SUMMARY = "learn a k-means unit model, or wrap a released one"
 
@@ -71,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--overlap", type=float, default=5.0, metavar="S", help="as of `speechssl units`")
     running.add_argument("--workers", type=int, metavar="N",
                          help="processes that encode (default: one per core; one for a GPU)")  # fmt: skip
+    running.add_argument("--process-timeout", type=float, default=1800.0, metavar="S",
+                         help="of several processes: give up when another one does nothing for so long (default 1800)")  # fmt: skip  # noqa: E501
     running.add_argument("--offline", action="store_true", help="never use the network")
     running.add_argument("--overwrite", action="store_true", help="replace MODEL if it is there")
     running.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -81,21 +88,28 @@ def run(args: argparse.Namespace) -> int:
     """Fit or wrap, write the folder, print the report."""
     from speechssl.convert import kmeans_by_name
     from speechssl.extract.job import ModelSpec
+    from speechssl.quantizers import kmeans_parallel
 
     _check(args)
     args.layer = kmeans_by_name.layer_of(args.from_file, args.layer)
     spec = ModelSpec(None, args.encoder, args.layer, None, args.offline)
-    with _new_folder(Path(args.output), args.overwrite) as folder:
-        pretrained, layer, _ = spec.load("features")
-        if args.from_file:
-            report = _wrap(args, pretrained, layer, folder)
-        else:
-            report = _learn(args, spec, pretrained, layer, folder)
-    report = {"output": args.output, **report}
-    print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _text(report))
-    for name, reason in list(report.get("skipped", {}).items())[: None if args.json else 20]:
-        print(f"skipped: {name}\t{reason[0]}\t{reason[1]}", file=sys.stderr)
-    return 1 if report.get("skipped") else 0
+    with kmeans_parallel.joined(timeout_s=args.process_timeout) as processes:
+        writes = processes.rank == 0
+        with _new_folder(Path(args.output), args.overwrite) if writes else nullcontext() as folder:
+            pretrained, layer, _ = spec.load("features")
+            if args.from_file:
+                report = _wrap(args, pretrained, layer, folder) if folder else {}
+            else:
+                report = _learn(args, spec, pretrained, layer, folder, processes)
+        processes.gather_json(None)  # nobody is done before the model is there
+    skipped = report.get("skipped", {})
+    if writes:
+        _progress_file(args, {}).remove()
+        report = {"output": args.output, **report}
+        print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _text(report))
+        for name, reason in list(skipped.items())[: None if args.json else 20]:
+            print(f"skipped: {name}\t{reason[0]}\t{reason[1]}", file=sys.stderr)
+    return 1 if skipped else 0
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -106,6 +120,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("say how many units: --num-units K")
     if args.workers is not None and args.workers < 0:
         raise ConfigError(f"--workers {args.workers}: 0 or more")
+    if not args.process_timeout > 0:
+        raise ConfigError(f"--process-timeout {args.process_timeout:g}: more than 0")
 
 
 def _wrap(args: argparse.Namespace, pretrained: "Pretrained", layer: int, folder: Path) -> dict[str, Any]:
@@ -124,47 +140,85 @@ def _wrap(args: argparse.Namespace, pretrained: "Pretrained", layer: int, folder
 
 
 def _learn(
-    args: argparse.Namespace, spec: "ModelSpec", pretrained: "Pretrained", layer: int, folder: Path
+    args: argparse.Namespace,
+    spec: "ModelSpec",
+    pretrained: "Pretrained",
+    layer: int,
+    folder: Path | None,
+    processes: "Processes",
 ) -> dict[str, Any]:
+    from speechssl.extract.plan import check_manifest
     from speechssl.extract.stored_features import open_features
 
     if args.features:
         features, job = open_features(args.features)
         _check_job(args, job, pretrained, layer)
-        kmeans, fitted = _fit(args, features, pretrained)
+        part = part_of(features, processes.rank, processes.size) if processes.size > 1 else features
+        kmeans, fitted = _fit(args, part, pretrained, layer, identity_of(args.features), processes)
         source: dict[str, Any] = {"features": Path(args.features).name}
         report = dataclasses.asdict(fitted) | {"source": source}
     else:
-        with _stream(args, spec) as stream:
+        corpus = _extraction.open_input(args)
+        mine = Part(corpus.utterances, processes.rank, processes.size) if processes.size > 1 else corpus.utterances
+        rows = check_manifest(corpus.utterances, []) if args.full else None
+        with _stream(args, spec, dataclasses.replace(corpus, utterances=mine)) as stream:
             try:
-                kmeans, fitted = _fit(args, stream, pretrained)
+                kmeans, fitted = _fit(args, stream, pretrained, layer, rows, processes)
             except DataError as error:  # too few frames, perhaps because of these
                 skipped = list(stream.failures.items())
                 lines = [f"\n  skipped: {name}\t{code}\t{message}" for name, (code, message) in skipped[:5]]
                 more = [f"\n  and {len(skipped) - 5} more"] if len(skipped) > 5 else []
                 raise DataError("".join([str(error), *lines, *more])) from error
-        source = {"corpus": stream.corpus.source, "utterances": len(stream.corpus), "precision": args.precision}
-        report = dataclasses.asdict(fitted) | {"source": source, "audio_seconds": round(stream.seconds, 3),
-                   "skipped": stream.failures, "problems": list(stream.corpus.problems)}  # fmt: skip
-    _save(args, pretrained, layer, kmeans, {"kmeans": _training(fitted), **source}, report, folder)
+        everywhere = processes.gather_json([stream.seconds, stream.failures])
+        source = {"corpus": corpus.source, "utterances": len(corpus), "precision": args.precision}
+        report = dataclasses.asdict(fitted) | {
+            "source": source,
+            "audio_seconds": round(sum(seconds for seconds, _ in everywhere), 3),
+            "skipped": {name: tuple(reason) for _, failures in everywhere for name, reason in failures.items()},
+            "problems": list(corpus.problems),
+        }
+    if folder:
+        _save(args, pretrained, layer, kmeans, {"kmeans": _training(fitted), **source}, report, folder)
     return report
 
 
-def _fit(args: argparse.Namespace, features: "Features", pretrained: "Pretrained") -> "tuple[KMeans, FitReport]":
+def _fit(
+    args: argparse.Namespace,
+    features: "Features",
+    pretrained: "Pretrained",
+    layer: int,
+    corpus: object,
+    processes: "Processes",
+) -> "tuple[KMeans, FitReport]":
+    """corpus: whatever tells this one from others."""
+    from speechssl import __version__
     from speechssl.quantizers.kmeans_fit import fit
 
+    settings = {
+        "num_units": args.num_units,
+        "seed": args.seed,
+        "max_frames": args.max_frames,
+        "restarts": args.restarts,
+        "iterations": args.iterations,
+        "tolerance": args.tolerance,
+    }
+    decides = {
+        "fit": settings, "encoder": pretrained.sha256, "layer": layer, "corpus": corpus, "speechssl": __version__,
+        "how": [args.precision, args.device, args.window, args.overlap],
+    }  # fmt: skip
     return fit(
         _with_dim(features, pretrained.encoder.dim),
-        num_units=args.num_units,
-        seed=args.seed,
+        **settings,
         mode="full" if args.full else "sample",
-        max_frames=args.max_frames,
-        restarts=args.restarts,
-        iterations=args.iterations,
-        tolerance=args.tolerance,
         device=args.device,
-        log=lambda line: None if args.quiet else print(line, file=sys.stderr),
+        log=lambda line: None if args.quiet or processes.rank else print(line, file=sys.stderr),
+        processes=processes,
+        progress=_progress_file(args, decides),
     )
+
+
+def _progress_file(args: argparse.Namespace, decides: dict[str, Any]) -> ProgressFile:
+    return ProgressFile(Path(args.output), decides)
 
 
 def _training(fitted: "FitReport") -> dict[str, Any]:
@@ -194,12 +248,11 @@ def _with_dim(features: "Features", dim: int) -> "Features":
     return checked
 
 
-def _stream(args: argparse.Namespace, spec: "ModelSpec") -> "FeatureStream":
+def _stream(args: argparse.Namespace, spec: "ModelSpec", corpus: "Corpus") -> "FeatureStream":
     from speechssl.extract.progress import Progress
     from speechssl.extract.run import default_workers
     from speechssl.extract.stream import FeatureStream
 
-    corpus = _extraction.open_input(args)
     workers = default_workers(args.device) if args.workers is None else args.workers
     progress = [Progress(len(corpus), 0, args.quiet)]
 
@@ -219,6 +272,7 @@ def _stream(args: argparse.Namespace, spec: "ModelSpec") -> "FeatureStream":
         precision=args.precision,
         long_audio=_extraction.long_audio(args),
         allow_pipes=args.allow_pipes,
+        allow_remote=args.allow_remote,
         progress=advance,
     )
 

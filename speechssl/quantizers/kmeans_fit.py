@@ -2,19 +2,19 @@
 
 Two modes. "sample": Lloyd over a sample of at most `max_frames` frames, chosen by hash (`kmeans_sample`); memory is
 that sample. "full": the same to begin with, then exact Lloyd over all frames, one pass over the features per iteration;
-memory grows with V C only, so the sample may be small.
+memory grows with V C only, so the sample may be small. A large sample is begun on a part of itself.
 
-N frames, C channels, V units. The result depends on the seed and the set of frames alone, not on their order, on blocks
-or on threads: assignments are exact (`kmeans`), and sums are integers. Frames are rounded to multiples of 2^-p
-(at least 26 bits below the largest value, 36 as a rule), added up exactly in float64 while they fit its 53 bits and in
-int64 beyond. Only the draws of k-means++ use float32 distances, which another number of threads might round otherwise.
+N frames, C channels, V units. The result depends on the seed and the set of frames alone, not on their order, blocks,
+threads or how many processes share the work (`kmeans_parallel`): assignments are exact (`kmeans`), sums are of whole
+numbers (`kmeans_lloyd`), and so are the distances that k-means++ draws by (`kmeans_init`).
 """
 
+import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -23,24 +23,16 @@ from torch import Generator, Tensor
 
 from speechssl.errors import ConfigError, DataError
 from speechssl.quantizers.kmeans import KMeans
-from speechssl.quantizers.kmeans_init import plus_plus, refill
-from speechssl.quantizers.kmeans_sample import FrameSample, FrameStatistics, num_bytes
+from speechssl.quantizers.kmeans_init import plus_plus
+from speechssl.quantizers.kmeans_lloyd import BLOCK, Held, Run, State, Streamed, first_state, lloyd
+from speechssl.quantizers.kmeans_parallel import ALONE, Processes
+from speechssl.quantizers.kmeans_sample import FrameSample, FrameStatistics, Sample, num_bytes
 
 Frames: TypeAlias = NDArray[np.float32] | Tensor
 Features: TypeAlias = Callable[[], Iterable[tuple[str, Frames]]]  # (utterance id, frames [T, C]); called once per pass
 
-_BLOCK = 4096  # frames assigned and added up together
 _BATCH = 16384  # frames gathered from short utterances before they are worked on
-
-
-@dataclass(frozen=True)
-class Run:
-    """One restart, or the full passes."""
-
-    seed: int
-    inertia: tuple[float, ...]  # mean squared distance of the frames to their centroids, before each update
-    converged: bool  # the last update lowered it by less than the tolerance
-    refilled: int  # empty units that were given a new centroid
+_START = 60  # frames per unit that a large sample is begun on
 
 
 @dataclass(frozen=True)
@@ -59,19 +51,49 @@ class FitReport:
     usage: tuple[int, ...]  # frames per unit
     empty_units: int
     perplexity: float  # exp of the entropy of the usage: how many units are used as if evenly
-    ram_bytes: int  # bound on what the fit holds beside the features of one utterance
+    ram_bytes: int  # bound on what the fit holds beside the features of one utterance, in each process
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Progress(Protocol):
+    """Where the full passes are kept between them, for a fit that was ended to go on from."""
+
+    def load(self) -> Mapping[str, Tensor] | None:
+        """What was saved last by a fit of the same features with the same settings, if anything."""
+        ...
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        """In place of what was saved before."""
+        ...
 
 
 @dataclass(frozen=True)
 class _Settings:
     num_units: int
+    seed: int
+    restarts: int
     iterations: int
     tolerance: float
     trials: int
+    init_frames: int
+    start_frames: int
     device: str
     log: Callable[[str], None]
+    processes: Processes
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """Where the sample's part ends and the full passes go on."""
+
+    seen: FrameStatistics
+    sampled: int
+    runs: tuple[Run, ...]
+    best: int
+    usage: tuple[int, ...]
+    state: State  # of the full passes
+    spare: Tensor
 
 
 def fit(
@@ -85,24 +107,29 @@ def fit(
     iterations: int = 50,
     tolerance: float = 1e-4,
     init_frames: int | None = None,
+    start_frames: int | None = None,
     trials: int = 4,
     init: Tensor | None = None,
     device: str = "cpu",
     log: Callable[[str], None] = lambda line: None,
+    processes: Processes = ALONE,
+    progress: Progress | None = None,
 ) -> tuple[KMeans, FitReport]:
     """A codebook of num_units centroids, and the report.
 
     features: frames [N, C], or a function that gives (utterance id, frames [T, C]) pairs anew for each pass (one pass
-    in mode "sample"; one more per iteration in mode "full").
+    in mode "sample"; one more per iteration in mode "full"); with several processes, each one's own part.
     max_frames: size of the sample. init_frames: how many of it k-means++ looks at (20 per unit, at least
-    10 000). trials: its draws per centroid.
+    10 000). trials: its draws per centroid. start_frames: iterate on that many frames first, where the sample has four
+    times as many (60 per unit; 0: never).
     restarts: runs on the sample from other seeds; the lowest inertia wins. tolerance: stop when an iteration lowers
-    inertia by a smaller share. init: centroids [V, C] to start from in place of k-means++. log: gets a line per
-    iteration.
+    inertia by a smaller share. init: centroids [V, C] to start from in place of k-means++ and a first part. log: gets a
+    line per iteration. progress: keeps the full passes.
     Raises DataError for too few distinct frames or bad values, ConfigError for settings that make no sense.
     """
     began = time.monotonic()
     init_frames = max(10_000, 20 * num_units) if init_frames is None else init_frames
+    start_frames = _START * num_units if start_frames is None else start_frames
     check_settings(num_units=num_units, max_frames=max_frames, restarts=restarts, iterations=iterations,
                    init_frames=init_frames, trials=trials)  # fmt: skip
     if mode not in ("sample", "full"):
@@ -110,43 +137,29 @@ def fit(
     if init is not None and (restarts != 1 or len(init) != num_units):
         raise ConfigError(f"{len(init)} centroids to start from: they need num_units={len(init)} and one restart")
     source = features if callable(features) else lambda: [("", features)]
-    settings = _Settings(num_units, iterations, tolerance, trials, device, log)
-    sample, seen = _take_sample(source, max_frames, seed)
-    if len(sample) < num_units:
-        raise DataError(f"{seen.num_frames} frames cannot make {num_units} units; give more speech or ask for fewer")
-    sampled = seen if len(sample) == seen.num_frames else _statistics(sample)
-    on_device = sample.to(device)
-
-    def in_memory() -> Iterator[Tensor]:
-        return iter(on_device.split(_BLOCK))
-
-    runs, models = [], []
-    for number in range(restarts):
-        name = f"restart {number + 1}/{restarts}" if restarts > 1 else "sample"
-        spare, start = _seed(sample, settings, seed + number, init_frames, init)
-        model, run, usage = _lloyd(in_memory, start, sampled, spare, settings, seed + number, name)
-        runs.append(run)
-        models.append((model, usage))
-    best = min(range(restarts), key=lambda number: runs[number].inertia[-1])
-    model, usage = models[best]
-    if mode == "full" and len(sample) < seen.num_frames:
-        model, run, usage = _lloyd(
-            lambda: _blocks(source, device), model.centroids, seen, spare, settings, seed, "full"
-        )
-        runs.append(run)
-        best = restarts
-    counts = tuple(usage.tolist())
-    dim = sample.shape[1]
+    settings = _Settings(num_units, seed, restarts, iterations, tolerance, trials, init_frames, start_frames, device,
+                         log, processes)  # fmt: skip
+    there = _load(progress, processes) if mode == "full" else None
+    if there:
+        log(f"full: going on after iteration {len(there.state.inertia)} of a fit that was ended")
+    done = there or _on_sample(source, max_frames, settings, init)
+    runs, best, usage, centroids = done.runs, done.best, done.usage, done.state.centroids
+    if mode == "full" and done.sampled < done.seen.num_frames:
+        if progress and not there and processes.rank == 0:
+            progress.save(_pack(done))
+        model, run, usage = _full_passes(source, done, settings, progress)
+        runs, best, centroids = (*runs, run), len(runs), model.centroids
+    dim = centroids.shape[1]
     report = FitReport(
-        num_units, dim, mode, seed, seen.num_frames, len(sample), tuple(runs), best,
-        inertia=runs[best].inertia[-1], usage=counts, empty_units=counts.count(0), perplexity=_perplexity(counts),
-        ram_bytes=num_bytes(min(max_frames, seen.num_frames), dim)
-        + _working_bytes(num_units, dim, init_frames, trials),
+        num_units, dim, mode, seed, done.seen.num_frames, done.sampled, runs, best,
+        inertia=runs[best].inertia[-1], usage=usage, empty_units=usage.count(0), perplexity=_perplexity(usage),
+        ram_bytes=num_bytes(min(max_frames, done.seen.num_frames), dim)
+        + _working_bytes(num_units, dim, init_frames + start_frames, trials),
         seconds=round(time.monotonic() - began, 3),
         settings={"max_frames": max_frames, "restarts": restarts, "iterations": iterations, "tolerance": tolerance,
-                  "init_frames": init_frames, "trials": trials},
+                  "init_frames": init_frames, "start_frames": start_frames, "trials": trials},
     )  # fmt: skip
-    return KMeans(model.centroids.cpu()), report
+    return KMeans(centroids.cpu()), report
 
 
 def check_settings(**values: int) -> None:
@@ -156,24 +169,121 @@ def check_settings(**values: int) -> None:
             raise ConfigError(f"{name}={value} must be at least 1")
 
 
-def _take_sample(source: Features, max_frames: int, seed: int) -> tuple[Tensor, FrameStatistics]:
-    sample = FrameSample(max_frames, seed)
+def _on_sample(source: Features, max_frames: int, settings: _Settings, init: Tensor | None) -> _Sampled:
+    sample = _take_sample(source, max_frames, settings)
+    seen = sample.seen
+    if sample.size < settings.num_units:
+        raise DataError(
+            f"{seen.num_frames} frames cannot make {settings.num_units} units; give more speech or ask for fewer"
+        )
+    whole = sample.size == seen.num_frames
+    data = Held(sample.rows.to(settings.device), seen if whole else _statistics(sample, sample.size, settings),
+                settings.num_units)  # fmt: skip
+    results = []
+    for number in range(settings.restarts):
+        seed = settings.seed + number
+        name = f"restart {number + 1}/{settings.restarts}" if settings.restarts > 1 else "sample"
+        spare, start = _seed(sample, settings, seed, init)
+        if init is None and 0 < 4 * settings.start_frames <= sample.size:
+            start = _begin(sample, start, spare, settings, seed, name)
+        data.start_again()
+        results.append((*_lloyd(data, first_state(start, seed), spare, settings, seed, name), spare))
+    best = min(range(len(results)), key=lambda number: results[number][1].inertia[-1])
+    model, _, usage, _ = results[best]
+    runs = tuple(run for _, run, _, _ in results)
+    state = first_state(model.centroids, settings.seed)
+    return _Sampled(seen, sample.size, runs, best, usage, state, results[-1][3])
+
+
+def _take_sample(source: Features, max_frames: int, settings: _Settings) -> Sample:
+    sample = FrameSample(max_frames, settings.seed)
     for utterance_id, frames in source():
         sample.add(utterance_id, _as_array(frames))
-    return sample.finish()
+    return sample.finish(settings.processes)
 
 
-def _statistics(rows: Tensor) -> FrameStatistics:
-    blocks = [block.numpy().astype(np.float64) for block in rows.split(_BLOCK)]
-    squares = math.fsum(float(np.square(block).sum()) for block in blocks)
-    return FrameStatistics(len(rows), max(float(np.abs(block).max()) for block in blocks), squares)
+def _statistics(sample: Sample, size: int, settings: _Settings) -> FrameStatistics:
+    """Of the first `size` frames of the whole sample."""
+    rows = _first(sample, size)
+    blocks = [rows[start : start + BLOCK].numpy().astype(np.float64) for start in range(0, len(rows), BLOCK)]
+    largest = max((float(np.abs(block).max()) for block in blocks), default=0.0)
+    squares = sum(round(float(square) * 2.0**40) for block in blocks for square in np.square(block).sum(1))
+    facts = settings.processes.gather_json([largest, squares])
+    return FrameStatistics(size, max(peak for peak, _ in facts), sum(total for _, total in facts) / 2.0**40)
 
 
-def _as_array(frames: Frames) -> NDArray[np.float32]:
-    array = frames.detach().float().cpu().numpy() if isinstance(frames, Tensor) else np.asarray(frames)
-    if array.ndim != 2:
-        raise DataError(f"features must be [frames, channels], got shape {list(array.shape)}")
-    return array.astype(np.float32, copy=False)
+def _first(sample: Sample, size: int) -> Tensor:
+    """Those of the sample's first rows that are held here."""
+    return sample.rows[: int(np.searchsorted(sample.places, size))]
+
+
+def _begin(
+    sample: Sample, start: Tensor, spare: Tensor, settings: _Settings, seed: int, name: str
+) -> Tensor:  # fmt: skip
+    """Centroids after iterations on the first frames of the sample: they cost little and come most of the way."""
+    size = settings.start_frames
+    rows = _first(sample, size).to(settings.device)
+    data = Held(rows, _statistics(sample, size, settings), settings.num_units)
+    model, _, _ = _lloyd(data, first_state(start, seed), spare, settings, seed, f"{name}, first {size} frames")
+    return model.centroids
+
+
+def _seed(sample: Sample, settings: _Settings, seed: int, init: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The frames that k-means++ and refilling draw from, and the first centroids."""
+    generator = Generator().manual_seed(seed)
+    picked = torch.arange(sample.size)
+    if sample.size > settings.init_frames:
+        picked = torch.randperm(sample.size, generator=generator)[: settings.init_frames]
+    spare = _collect(sample, picked.numpy(), settings.processes)
+    if init is not None:
+        return spare, init.to(settings.device)
+    chosen = plus_plus(spare, settings.num_units, generator=generator, trials=settings.trials)
+    if len(chosen) < settings.num_units:
+        raise DataError(
+            f"only {len(chosen)} of {len(spare)} frames differ: too few for {settings.num_units} units "
+            "(silence, or one recording many times?)"
+        )
+    return spare, settings.processes.share(spare[chosen]).to(settings.device)
+
+
+def _collect(sample: Sample, wanted: NDArray[np.int64], processes: Processes) -> Tensor:
+    """The rows of these numbers, from whoever holds them."""
+    if processes.size == 1:
+        return sample.rows[torch.from_numpy(wanted)]
+    rows = torch.zeros(len(wanted), sample.rows.shape[1])
+    here = np.flatnonzero(np.isin(wanted, sample.places))
+    rows[torch.from_numpy(here)] = sample.rows[torch.from_numpy(np.searchsorted(sample.places, wanted[here]))]
+    return processes.sum(rows.view(torch.int32)).view(torch.float32)  # all others have zero bits there
+
+
+def _lloyd(
+    data: Held | Streamed,
+    state: State,
+    spare: Tensor,
+    settings: _Settings,
+    seed: int,
+    name: str,
+    done: Callable[[State], None] = lambda state: None,
+) -> tuple[KMeans, Run, tuple[int, ...]]:
+    model, run, usage = lloyd(
+        data, state, spare, settings.processes, seed=seed, iterations=settings.iterations,
+        tolerance=settings.tolerance, done=done,
+        log=lambda number, value: settings.log(f"{name}, iteration {number}: inertia {value:.6g} per frame"),
+    )  # fmt: skip
+    return model, run, tuple(usage.tolist())
+
+
+def _full_passes(
+    source: Features, sampled: _Sampled, settings: _Settings, progress: Progress | None
+) -> tuple[KMeans, Run, tuple[int, ...]]:
+    def keep(state: State) -> None:
+        if progress and settings.processes.rank == 0:
+            progress.save(_pack(_Sampled(**{**vars(sampled), "state": state})))
+
+    state = sampled.state
+    state = State(state.centroids.to(settings.device), state.inertia, state.refilled, state.generator)
+    data = Streamed(lambda: _blocks(source, settings.device), sampled.seen)
+    return _lloyd(data, state, sampled.spare, settings, settings.seed, "full", keep)
 
 
 def _blocks(source: Features, device: str) -> Iterator[Tensor]:
@@ -183,89 +293,53 @@ def _blocks(source: Features, device: str) -> Iterator[Tensor]:
         for start in range(0, len(frames), _BATCH):
             waiting.append(_as_array(frames[start : start + _BATCH]))
             if sum(map(len, waiting)) >= _BATCH:
-                yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(_BLOCK)
+                yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(BLOCK)
                 waiting.clear()
     if waiting:
-        yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(_BLOCK)
+        yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(BLOCK)
 
 
-def _seed(
-    sample: Tensor, settings: _Settings, seed: int, init_frames: int, init: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The frames that k-means++ and refilling draw from, and the first centroids."""
-    generator = Generator().manual_seed(seed)
-    picked = torch.randperm(len(sample), generator=generator)[:init_frames] if len(sample) > init_frames else None
-    spare = (sample if picked is None else sample[picked]).to(settings.device)
-    if init is not None:
-        return spare, init.to(spare)
-    chosen = plus_plus(spare, settings.num_units, generator=generator, trials=settings.trials)
-    if len(chosen) < settings.num_units:
-        raise DataError(
-            f"only {len(chosen)} of {len(spare)} frames differ: too few for {settings.num_units} units "
-            "(silence, or one recording many times?)"
-        )
-    return spare, spare[chosen]
+def _as_array(frames: Frames) -> NDArray[np.float32]:
+    array = frames.detach().float().cpu().numpy() if isinstance(frames, Tensor) else np.asarray(frames)
+    if array.ndim != 2:
+        raise DataError(f"features must be [frames, channels], got shape {list(array.shape)}")
+    return array.astype(np.float32, copy=False)
 
 
-def _lloyd(
-    blocks: Callable[[], Iterator[Tensor]],
-    centroids: Tensor,
-    statistics: FrameStatistics,
-    spare: Tensor,
-    settings: _Settings,
-    seed: int,
-    name: str,
-) -> tuple[KMeans, Run, Tensor]:
-    """Centroids after at most `iterations` updates, how it went, and the usage [V] under these centroids."""
-    generator = Generator().manual_seed(seed)
-    history: list[float] = []
-    refilled, converged = 0, False
-    while True:
-        model = KMeans(centroids)
-        counts, sums = _assign(blocks(), model, statistics)
-        history.append(_inertia(model.centroids, counts, sums, statistics))
-        settings.log(f"{name}, iteration {len(history) - 1}: inertia {history[-1]:.6g} per frame")
-        converged = len(history) > 1 and history[-2] - history[-1] <= settings.tolerance * history[-2]
-        if converged or len(history) > settings.iterations:
-            return model, Run(seed, tuple(history), converged, refilled), counts.cpu()
-        means = sums / counts.clamp(min=1).unsqueeze(1)
-        centroids = torch.where(counts.unsqueeze(1) > 0, means, model.centroids.double()).float()
-        empty = (counts == 0).nonzero().flatten()
-        if len(empty):
-            refilled += refill(centroids, empty, spare.to(centroids.device), generator=generator)
+def _pack(sampled: _Sampled) -> dict[str, Tensor]:
+    """As tensors; the inverse of `_unpack`."""
+    state = sampled.state
+    facts = {
+        "seen": asdict(sampled.seen), "sampled": sampled.sampled, "runs": [asdict(run) for run in sampled.runs],
+        "best": sampled.best, "usage": sampled.usage, "inertia": state.inertia, "refilled": state.refilled,
+    }  # fmt: skip
+    text = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+    return {"facts": text, "centroids": state.centroids.cpu(), "generator": state.generator, "spare": sampled.spare}
 
 
-def _assign(blocks: Iterator[Tensor], model: KMeans, statistics: FrameStatistics) -> tuple[Tensor, Tensor]:
-    """Frames per unit [V] int64 and their sums [V, C] float64, independent of the order of frames and blocks."""
-    bits = min(36, 62 - statistics.num_frames.bit_length())  # so that int64 holds any sum of that many frames
-    shift = bits - math.frexp(statistics.largest)[1]  # frames times 2^shift are below 2^bits
-    room = 1 << (53 - bits)  # frames that float64 adds up without rounding
-    device = model.centroids.device
-    counts = torch.zeros(model.size, dtype=torch.int64, device=device)
-    total = torch.zeros(model.size, model.dim, dtype=torch.int64, device=device)
-    partial = torch.zeros(model.size, model.dim, dtype=torch.float64, device=device)
-    used = num_frames = 0
-    for block in blocks:
-        for rows in block.split(min(_BLOCK, room)):
-            if used + len(rows) > room:
-                total += partial.long()
-                partial.zero_()
-                used = 0
-            ids = model.encode(rows)
-            counts += torch.bincount(ids, minlength=model.size)
-            partial.index_add_(0, ids, rows.double().mul_(2.0**shift).round_())
-            used += len(rows)
-            num_frames += len(rows)
-    if num_frames != statistics.num_frames:
-        raise DataError(f"the features gave {statistics.num_frames} frames at first and {num_frames} later")
-    return counts, (total + partial.long()).double() * 2.0**-shift
+def _unpack(tensors: Mapping[str, Tensor]) -> _Sampled:
+    facts = json.loads(bytes(tensors["facts"].numpy()))
+    state = State(tensors["centroids"], tuple(facts["inertia"]), facts["refilled"], tensors["generator"])
+    runs = tuple(Run(**{**run, "inertia": tuple(run["inertia"])}) for run in facts["runs"])
+    return _Sampled(FrameStatistics(**facts["seen"]), facts["sampled"], runs, facts["best"], tuple(facts["usage"]),
+                    state, tensors["spare"])  # fmt: skip
 
 
-def _inertia(centroids: Tensor, counts: Tensor, sums: Tensor, statistics: FrameStatistics) -> float:
-    """Mean squared distance, from the sums: sum |x|² - 2 sum S·c + sum n |c|², all in float64."""
-    wide = centroids.double()
-    total = statistics.square_sum - float((2 * sums * wide - counts.unsqueeze(1) * wide.square()).sum())
-    return max(0.0, total / statistics.num_frames)
+def _load(progress: Progress | None, processes: Processes) -> _Sampled | None:
+    """What process 0 finds, for all."""
+    if progress is None:
+        return None
+    found = progress.load() if processes.rank == 0 else None
+    if processes.size == 1:
+        return _unpack(found) if found else None
+    names = ("facts", "centroids", "generator", "spare")
+    layout = {name: (str(found[name].dtype), list(found[name].shape)) for name in names} if found else None
+    layout = processes.gather_json(layout)[0]
+    if layout is None:
+        return None
+    kinds = {str(kind): kind for kind in (torch.uint8, torch.float32)}
+    empty = {name: torch.zeros(shape, dtype=kinds[kind]) for name, (kind, shape) in layout.items()}
+    return _unpack({name: processes.share(found[name] if found else empty[name]) for name in names})
 
 
 def _perplexity(counts: tuple[int, ...]) -> float:
@@ -275,6 +349,6 @@ def _perplexity(counts: tuple[int, ...]) -> float:
 
 def _working_bytes(num_units: int, dim: int, init_frames: int, trials: int) -> int:
     """Sums and codebooks, blocks in work, and the frames that k-means++ looks at with their distances."""
-    codebooks = num_units * dim * (8 * 4 + 4 * 4)
-    blocks = 2 * _BATCH * dim * 4 + _BLOCK * (dim * 8 + num_units * 8)
-    return codebooks + blocks + init_frames * (2 * dim * 4 + 3 * trials * 4 + 16)
+    codebooks = num_units * dim * (8 * 6 + 4 * 4)
+    blocks = 2 * _BATCH * dim * 4 + BLOCK * (dim * 3 * 8 + num_units * 4 * 8)
+    return codebooks + blocks + init_frames * (2 * dim * 4 + dim + 3 * trials * 8 + 24)

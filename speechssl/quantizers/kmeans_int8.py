@@ -139,6 +139,28 @@ def block(num_units: int) -> int:
     return min(4096, max(64, (1 << 20) // num_units))
 
 
+class Products:
+    """Products of rows with one another, from their bytes [N, C]: exact sums, the same on every machine."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = values
+        signed = values.numpy().view(np.int8) ^ np.int8(-128)  # the byte less 128
+        self._packed = torch.ops.onednn.qlinear_prepack(torch.from_numpy(signed), None) if available() else None
+        self._ones, self._zeros = torch.ones(len(values)), torch.zeros(len(values), dtype=torch.int64)
+        if self._packed is None:  # sums of 1040 products are below 2^24: float32 holds them, in any order
+            self._plain = signed.astype(np.float32 if values.shape[1] <= 1040 else np.float64)
+
+    def among(self, indices: list[int]) -> NDArray[np.float64]:
+        """[M, N] for M rows by number."""
+        if self._packed is None:
+            return (self._plain @ self._plain[indices].T).T.astype(np.float32).astype(np.float64)
+        found = torch.ops.onednn.qlinear_pointwise(
+            self._values[indices], 1.0, _ZERO, self._packed, self._ones, self._zeros, None, 1.0, 0, torch.float32,
+            "none", [], ""
+        )  # fmt: skip
+        return found.numpy().astype(np.float64)
+
+
 def worthwhile(num_units: int, dim: int) -> bool:
     """Whether a codebook of this size gains by it, here."""
     return num_units >= 64 and 64 <= dim <= _MAX_DIM and available()

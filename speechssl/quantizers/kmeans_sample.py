@@ -7,6 +7,7 @@ same corpus gives the same sample in any order, from any number of shards.
 
 import hashlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechssl.errors import DataError
+from speechssl.quantizers.kmeans_parallel import ALONE, Processes
 
 _BLOCK = 16384  # frames looked at together
 _SLACK = 8  # the buffer holds 1 + 1/8 of the sample, so that it is cut down once per max_frames / 8 frames taken
@@ -26,6 +28,15 @@ class FrameStatistics:
     num_frames: int
     largest: float  # absolute value
     square_sum: float  # of all values
+
+
+class Sample(NamedTuple):
+    """The part of the sample that this process holds: with one process, all of it."""
+
+    rows: Tensor  # [n, C] float32 by rising hash
+    seen: FrameStatistics
+    places: NDArray[np.int64]  # number of each row in the whole sample [n]
+    size: int  # of the whole sample
 
 
 class FrameSample:
@@ -71,14 +82,29 @@ class FrameSample:
                 self._cut()
                 taken = taken[keys[taken] <= self._limit]
 
-    def finish(self) -> tuple[Tensor, FrameStatistics]:
-        """The sample [N, C] float32 by rising hash, and statistics over all frames seen."""
+    def finish(self, processes: Processes = ALONE) -> "Sample":
+        """The sample by rising hash, and statistics over all frames seen; with several processes, over what all saw."""
         if self._used > self._max_frames:
             self._cut()
-        order = np.argsort(self._keys[: self._used], kind="stable")
-        rows = torch.from_numpy(self._rows[: self._used][order])
+        keys, rows = self._keys[: self._used], self._rows[: self._used]
+        order = np.argsort(keys, kind="stable")
+        keys, rows = keys[order], rows[order]
         self._rows, self._keys = np.empty((0, 0), np.float32), np.empty(0, np.uint64)
-        return rows, FrameStatistics(self._num_frames, self._largest, self._squares / 2.0**40)
+        facts = processes.gather_json([rows.shape[1], self._num_frames, self._largest, self._squares])
+        dims = {dim for dim, count, _, _ in facts if count}
+        if len(dims) > 1:
+            raise DataError(f"the processes have features of {sorted(dims)} channels: one corpus, one encoder")
+        counts, peaks, squares = ([fact[number] for fact in facts] for number in (1, 2, 3))
+        seen = FrameStatistics(sum(counts), max(peaks), sum(squares) / 2.0**40)
+        parts = processes.gather(torch.from_numpy(keys.view(np.int64)))
+        everywhere = np.concatenate([part.numpy() for part in parts]).view(np.uint64)
+        first = sum(map(len, parts[: processes.rank]))
+        places = np.empty(len(everywhere), np.int64)
+        places[np.argsort(everywhere, kind="stable")] = np.arange(len(everywhere))
+        places = places[first : first + len(keys)]
+        kept = int(np.searchsorted(places, self._max_frames))
+        rows = rows[:kept].reshape(kept, max(dims, default=rows.shape[1]))
+        return Sample(torch.from_numpy(rows), seen, places[:kept], min(len(everywhere), self._max_frames))
 
     def _append(self, rows: NDArray[np.float32], keys: NDArray[np.uint64]) -> None:
         end = self._used + len(rows)
@@ -105,7 +131,7 @@ class FrameSample:
 
 
 def num_bytes(max_frames: int, dim: int) -> int:
-    """Most memory a sample takes, with the copy in the order of its hashes."""
+    """Most memory a sample takes, with the copy in the order of its hashes (later: with its bytes and units)."""
     return (2 * max_frames + max_frames // _SLACK) * (4 * dim + 8)
 
 
