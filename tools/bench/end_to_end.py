@@ -5,10 +5,13 @@
 
 Random weights of HuBERT's base size, layer 9, 500 units, WAV files of log-normal lengths; one process, one thread. What
 a run spends before the first and behind the last utterance (loading and checking the model, finding the corpus, final
-files) is that of a run over one second, and is given apart: it does not grow with the corpus.
+files) is that of a run over one second, and is given apart: it does not grow with the corpus. `--memory`: also the
+largest memory of a fresh process that makes units of one such corpus, and of one that makes units of ten times as much.
 """
 
 import argparse
+import multiprocessing
+import resource
 import statistics
 import tempfile
 import time
@@ -46,11 +49,20 @@ def spent(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
+def peak_memory(place: str, folder: str, model: ModelSpec) -> float:
+    """MB of the largest resident set of this process, after units of a folder."""
+    torch.set_num_threads(1)
+    quiet = Options(workers=0, overwrite=True, quiet=True)
+    run_units(open_corpus(Path(place, folder)), Path(place, f"units of {folder}"), model, options=quiet)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--layer", type=int, default=9)
+    parser.add_argument("--memory", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -77,6 +89,12 @@ def main() -> None:
             for name, work in contestants.items():
                 found = spent(work)
                 times[name] += [found] if repeat else []
+        peaks = []
+        if args.memory:
+            make_corpus(root / "ten", 10 * args.seconds)
+            for folder in ("one", "in", "ten"):
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    peaks.append(pool.apply(peak_memory, (place, folder, units)))
     medians = {name: [statistics.median(c) for c in zip(*values, strict=True)] for name, values in times.items()}
     print(f"{len(wavs)} files, {args.seconds:.0f} s of audio, one process, one thread, medians of {args.repeats}")
     encoder = medians["encoder"]
@@ -87,6 +105,9 @@ def main() -> None:
         more = f"{wall / encoder[0] - 1:+.1%} and {cpu / encoder[1] - 1:+.1%}"
         print(f"{name:14s} {wall:7.2f} s wall {cpu:7.2f} s CPU, {more} of the encoder; "
               f"and {start[0]:.2f} s whatever the corpus")  # fmt: skip
+    if peaks:
+        print(f"largest memory: {peaks[0]:.0f} MB for 1 s of audio, {peaks[1]:.0f} MB for {args.seconds:.0f} s, "
+              f"{peaks[2]:.0f} MB for {10 * args.seconds:.0f} s")  # fmt: skip
 
 
 if __name__ == "__main__":
