@@ -14,7 +14,7 @@ from speechssl.errors import CheckpointError
 
 _HEADER = re.compile(
     rb"\{'descr': '([<>|]?(?:[iu][1248]|f[248]|b1|[SU]\d{1,6}))', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:\d{1,12}L?(?:, |,)?){0,32})\),? ?\}[ \n]*"
+    rb"'shape': \(((?:\d{1,12}L?(?:, ?\d{1,12}L?){0,31},?)?)\),? ?\}[ \n]*"
 )
 
 

@@ -37,10 +37,10 @@ def inspect(file: BinaryIO, name: str, *, streamed: bool) -> Header:
 
     `streamed`: the bytes came out of a pipe, so a header that does not state a length is normal.
     """
-    size = file.seek(0, 2)
-    if size == 0:
-        raise AudioError("empty", f"{name}: 0 bytes")
     try:
+        size = file.seek(0, 2)
+        if size == 0:
+            raise AudioError("empty", f"{name}: 0 bytes")
         container, facts = _dispatch(file, size)
     except Damage as damage:
         raise AudioError(damage.code, f"{name}: {damage}") from None

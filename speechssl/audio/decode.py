@@ -113,7 +113,8 @@ class AudioStream(Iterator[NDArray[np.float32]]):
         try:
             self._start, self._end = _frame_range(source, start_s, end_s, self._notes)
             self._max_frames = None if max_s is None else int(max_s * source.info.sample_rate)
-            self._check_length(self._end - self._start)
+            if source.info.num_frames >= 0 or end_s is not None:  # else it is seen while decoding
+                self._check_length(self._end - self._start)
         except AudioError:
             source.close()
             raise

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from speechssl.cli import _terminal as terminal
 from speechssl.errors import SpeechSSLError
 
 
@@ -46,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.print_help()
         return 2
+    with terminal.escaping():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.run(args))
     except SpeechSSLError as error:

@@ -1,16 +1,16 @@
 """From an output folder of units to a page: units from its shards, sound from the corpus it was made of."""
 
 import dataclasses
-import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechssl import files
 from speechssl.data.corpus import Corpus, open_corpus, read_utterance
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, CheckpointError, ConfigError, DataError
@@ -69,8 +69,10 @@ def from_output(
         raise DataError(f"{folder}: holds features, not units")
     if not (folder / SUMS).exists():
         raise DataError(f"{folder}: not finished; give the command that made it once more")
-    sidecar = json.loads((folder / "units.json").read_text(encoding="utf-8"))
+    sidecar, report = _read_object(folder / "units.json"), _read_object(folder / "report.json")
     results = journal.read(folder)
+    if missing_shards := [shard for shard in range(min(job.num_shards, len(results) + 1)) if shard not in results]:
+        raise DataError(f"{folder}: shard {missing_shards[0]} is missing; the command that made it makes it again")
     source = list(texts.source)
     if corpus is None:
         corpus = _reopen(sidecar, source)
@@ -96,8 +98,10 @@ def from_output(
     card, codebook = _model(model, job)
     if len(failures) > _MOST_FAILURES:
         source.append(f"{len(failures) - _MOST_FAILURES} more inputs were skipped; failures.tsv has all of them.")
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    source += [f"Passed over: {problem}" for problem in islice(report["problems"], 10)]
+    problems, speed = report.get("problems"), report.get("speed")
+    if not isinstance(problems, list) or not isinstance(speed, int | float) or not 0 <= speed < math.inf:
+        raise DataError(f"{folder / 'report.json'}: damaged")
+    source += [f"Passed over: {problem}" for problem in problems[:10]]
     name = job.model.name or job.model.encoder.id
     kinds = f"{job.model.num_units} kinds of units at {job.model.rate_hz:g} per second, from {name}"
     return Page(
@@ -107,7 +111,7 @@ def from_output(
         recordings,
         failures[:_MOST_FAILURES],
         texts.banner,
-        1 / report["speed"] if report["speed"] else None,
+        1 / speed if speed else None,
         codebook,
         card,
         {key: value for key, value in sidecar.items() if key not in ("files", *(("model",) if card else ()))},
@@ -115,8 +119,22 @@ def from_output(
     )
 
 
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: damaged: no JSON object")
+    return value
+
+
 def _reopen(sidecar: Mapping[str, Any], notes: list[str]) -> Corpus | None:
-    source, kind = sidecar["input"]["source"], sidecar["input"]["kind"]
+    given = sidecar.get("input")
+    source, kind = (given.get("source"), given.get("kind")) if isinstance(given, dict) else (None, None)
+    if not isinstance(source, str) or not isinstance(kind, str) or source == "-":  # never wait for standard input
+        notes.append("The sidecar does not say where the recordings are; --input says it.")
+        return None
     try:
         return open_corpus(source, kind="auto" if kind == "files" else kind)
     except (DataError, OSError) as error:

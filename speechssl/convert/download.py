@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import http.client
 import ipaddress
-import json
 import os
 import re
 import urllib.error
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from speechssl.convert.files import shard_names
 from speechssl.errors import CheckpointError
 
 _BLOCK = 1 << 20
@@ -124,7 +124,7 @@ def _hub_snapshot(repository: str, revision: str | None, offline: bool) -> Path:
         if get_if_there(name, commit):
             return folder
         if index := get_if_there(f"{name}.index.json", commit):
-            for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+            for shard in shard_names(index):
                 get(shard, commit)
             return folder
     raise CheckpointError(f"{repository}: holds neither model.safetensors nor pytorch_model.bin")
@@ -134,12 +134,19 @@ def _place(url: str) -> Path:
     """One folder per address, so that equal file names of different models do not meet."""
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
     safe = re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "download"
+    safe = f"{safe[:200]}_" if safe == "lock" or len(safe) > 200 else safe  # our lock lies beside it
     return cache_folder() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16] / safe
 
 
 def _check_address(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+    try:
+        parts = urllib.parse.urlsplit(url)
+        parts.port  # noqa: B018 (raises where it is no number)
+    except ValueError as error:
+        raise CheckpointError(f"{url!r}: no address: {error}") from None
+    if parts.hostname and any(c.isspace() or not c.isprintable() for c in url):
+        raise CheckpointError(f"{url!r}: an address holds no white space and no control characters")
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))):
         return
     raise CheckpointError(f"{url}: only https addresses are fetched (http from this machine only)")
 

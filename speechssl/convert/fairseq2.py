@@ -21,7 +21,8 @@ _MARK = "encoder_frontend.feature_extractor.layers.0.conv.weight"
 _FAMILIES = ("wav2vec2", "wav2vec2_asr")
 _HEADS_OF_ARCH = {"base": 12, "large": 16, "large_lv60k": 16}
 _SIZES = {"model_dim": "dim", "ffn_inner_dim": "ffn_dim", "num_encoder_layers": "num_layers"}
-_MOST_YAML = 2**20  # bytes
+_MOST_YAML = 2**16  # bytes; the loader is slow
+_MOST_BRACKETS = 500
 
 
 def is_state_dict(tree: Mapping[Any, Any]) -> bool:
@@ -110,6 +111,8 @@ def _read_card(path: Path) -> dict[str, Any]:
 
     try:
         text = plain_files.read_text(path, most=_MOST_YAML)
+        if text.count("[") + text.count("{") > _MOST_BRACKETS:  # the scanner's time is their square
+            raise CheckpointError(f"{path}: nested too deeply for an asset card")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise CheckpointError(f"{path}: YAML aliases, with which a few lines stand for any amount, are not read")
         card = next(yaml.safe_load_all(text), None)

@@ -64,14 +64,22 @@ def read_folder(folder: Path) -> dict[str, Tensor]:
     raise CheckpointError(f"{folder}: holds neither model.safetensors nor pytorch_model.bin")
 
 
-def _read_shards(folder: Path, index: str) -> dict[str, Tensor]:
-    places = read_json(folder / index).get("weight_map")
+def shard_names(index: Path) -> list[str]:
+    """The files that a `*.index.json` names, all of its own folder. Raises CheckpointError."""
+    places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise CheckpointError(f"{folder / index}: no weight_map of file names")
+        raise CheckpointError(f"{index}: no weight_map of file names")
+    for name in places.values():
+        if Path(name).name != name or name in {"", ".", ".."} or "\0" in name:
+            raise CheckpointError(f"{index}: shard {name!r} is not a file of this folder")
+    return sorted(set(places.values()))
+
+
+def _read_shards(folder: Path, index: str) -> dict[str, Tensor]:
+    names = shard_names(folder / index)
+    places = read_json(folder / index)["weight_map"]
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
-        if Path(name).name != name or name in {"", ".", ".."}:
-            raise CheckpointError(f"{folder / index}: shard {name!r} is not a file of this folder")
+    for name in names:
         shard = read_tensors(folder / name)
         if stray := [key for key in shard if places.get(key) != name]:
             raise CheckpointError(f"{folder / name}: {stray[0]!r} is not where the index says")

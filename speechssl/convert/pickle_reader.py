@@ -247,7 +247,10 @@ def _read_torch_stream(stream: Stream, budget: Budget, end: int) -> Any:
         (count,) = struct.unpack("<q", stream.read(8))
         if count * target.dtype.itemsize != target.data.numel():
             raise CheckpointError(f"storage {key} has {count} elements, its pickle says otherwise")
-        target.data.numpy()[:] = np.frombuffer(stream.read(target.data.numel()), np.uint8)
+        raw = stream.read(target.data.numel())
+        if len(raw) != target.data.numel():  # a single byte would fill them all
+            raise CheckpointError(f"storage {key} is cut short: truncated?")
+        target.data.numpy()[:] = np.frombuffer(raw, np.uint8)
         target.check()
     if stream.tell() != end:
         raise CheckpointError(f"{end - stream.tell()} bytes follow the last storage in it")

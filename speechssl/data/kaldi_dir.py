@@ -6,11 +6,11 @@
 import codecs
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from speechssl.audio.source import open_regular
 from speechssl.data.kaldi import base_of
@@ -91,7 +91,15 @@ def load_dir(folder: str | Path) -> tuple[DataDir, list[Problem]]:
             problems.append(Problem(str(path), 0, "a folder, not a table"))
         if path.name.startswith(".") or path.is_dir():
             continue
-        if not _kind_by_name(path.name) and _is_binary(path):
+        if not path.is_file() and not _kind_by_name(path.name):
+            problems.append(Problem(str(path), 0, "not a regular file: left out"))
+            continue
+        try:
+            is_other = not _kind_by_name(path.name) and _is_binary(path)
+        except OSError as error:
+            problems.append(Problem(str(path), 0, f"cannot be read: {error.strerror}: left out"))
+            continue
+        if is_other:
             data.others.append(path.name)
             continue
         data.tables[path.name], found = _scan(path)
@@ -176,7 +184,7 @@ def _scan(path: Path) -> tuple[list[Row], list[Problem]]:
         return rows, problems
     number, raw = 0, b"\n"
     with file:
-        while raw_line := file.readline(MAX_LINE):
+        while raw_line := _next_line(file, report, number + 1):
             number, raw = number + 1, raw_line
             if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
                 report(number, f"line longer than {MAX_LINE} bytes; the rest of the file is left out")
@@ -208,8 +216,16 @@ def _scan(path: Path) -> tuple[list[Row], list[Problem]]:
     return rows, problems
 
 
+def _next_line(file: BinaryIO, report: Callable[[int, str], None], number: int) -> bytes:
+    try:
+        return file.readline(MAX_LINE)
+    except OSError as error:
+        report(number, f"cannot be read: {error.strerror}")
+        return b""
+
+
 def _is_binary(path: Path) -> bool:
-    """Whether a file is no text, such as an archive that lies in the directory."""
+    """Whether a file is no text, such as an archive that lies in the directory. Raises OSError."""
     try:
         with open_regular(path) as file:
             return b"\0" in file.read(1 << 16)

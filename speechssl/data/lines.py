@@ -49,6 +49,8 @@ def read_byte_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line.removesuffix(b"\n").removesuffix(b"\r")
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise DataError(f"{path}:{number + 1}: damaged gzip file: {error}") from None
+        except OSError as error:
+            raise DataError(f"{path}:{number + 1}: cannot be read: {error.strerror}") from None
 
 
 def decode(line: bytes, path: str | Path, number: int) -> str:
@@ -147,7 +149,7 @@ def write_several(contents: Mapping[Path, Iterable[str]]) -> None:
 
 
 def _write(temporary: Path, path: Path, lines: Iterable[str]) -> None:
-    with temporary.open("wb") as raw:
+    with temporary.open("xb") as raw:  # never through a link that somebody put there
         file = gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) if path.suffix == ".gz" else raw
         file.writelines(_encoded(lines, path))
         if file is not raw:

@@ -60,8 +60,14 @@ class Config:
             raise ConfigError(f"mel range {self.low_freq}..{high} Hz does not lie in 0..{nyquist} Hz")
         if not 1 <= self.num_ceps <= self.num_mels:
             raise ConfigError(f"num_ceps={self.num_ceps} must be 1..num_mels={self.num_mels}")
+        if self.num_mels > 1000 or self.sample_rate > 192_000 or self.deltas * self.delta_window > 100:
+            raise ConfigError("num_mels is at most 1000, sample_rate 192000, deltas times delta_window 100")
         if self.deltas < 0 or self.delta_window < 1:
             raise ConfigError(f"deltas={self.deltas} must be >= 0 and delta_window={self.delta_window} >= 1")
+        if not (0 < self.window_ms < 10_000 and 0 < self.hop_ms < 10_000):
+            raise ConfigError(
+                f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be within 0..10000"
+            )
         if min(round(self.sample_rate * self.window_ms / 1000), round(self.sample_rate * self.hop_ms / 1000)) < 1:
             raise ConfigError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be at least one sample")
 

@@ -19,6 +19,8 @@ def check(folder: Path) -> None:
     """Refuse to write among files that are not ours."""
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: there is a file of that name; the output is a folder")
+    if (folder / "shards").is_symlink():  # whoever made the folder does not decide where else we write
+        raise DataError(f"{folder / 'shards'}: a link to another place; give the real folder as output")
     if folder.is_dir() and not (folder / "job.json").exists():
         strange = [path.name for path in folder.iterdir() if not path.name.startswith(("lock", ".tmp-"))]
         if strange:

@@ -41,7 +41,7 @@ class ModelIdentity:
     def __post_init__(self) -> None:
         """Refuse sizes that no model has: they decide how much memory readers take."""
         units = self.num_units if self.num_units is not None else 1
-        if not (self.layer >= 0 and self.sample_rate > 0 and 0 < self.rate_hz < 1e6 and 0 < units <= MOST_UNITS):
+        if not (self.layer >= 0 and self.sample_rate > 0 and 0.01 < self.rate_hz < 1e6 and 0 < units <= MOST_UNITS):
             raise ValueError(f"no model has {units} units, layer {self.layer}, {self.rate_hz:g} Hz")
 
 

@@ -10,14 +10,13 @@ OUT/shards/                   frames as computed, with one row file per shard
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from speechssl import __version__
+from speechssl import __version__, config, files
 from speechssl.data.corpus import Corpus
 from speechssl.errors import ConfigError, DataError
 from speechssl.extract import atomic, engines, journal, lock, plan
@@ -181,13 +180,10 @@ class _Run:
         if not (self.folder / SUMS).exists():
             return None
         try:
-            stored = json.loads(sidecar.read_text(encoding="utf-8"))
+            stored = files.read_json(sidecar)
             there = {Output(**output) for output in stored["outputs"]}
-            report = json.loads((self.folder / "report.json").read_text(encoding="utf-8"))
-            report["problems"] = tuple(report["problems"])
-            report["files"] = tuple(report["files"])
-            complete = all((self.folder / name).exists() for name in report["files"])
-            old = Report(**report)
+            old = config.build(Report, files.read_json(self.folder / "report.json"))
+            complete = old.kind == self.job.kind and all((self.folder / name).exists() for name in old.files)
         except (OSError, ValueError, TypeError, KeyError):
             return None
         if not complete or not set(self.outputs) <= there:
@@ -236,7 +232,7 @@ class _Run:
     def _all_outputs(self) -> tuple[Output, ...]:
         """The asked formats, and those that an earlier run of this job wrote."""
         try:
-            stored = json.loads((self.folder / f"{self.job.kind}.json").read_text(encoding="utf-8"))
+            stored = files.read_json(self.folder / f"{self.job.kind}.json")
             earlier = [Output(**output) for output in stored["outputs"]]
         except (OSError, ValueError, TypeError, KeyError):
             earlier = []

@@ -34,7 +34,7 @@ class Units:
             raise DataError(f"durations must be 1..{MOST_FRAMES} frames, found {self.durations.min()}")
         if self.num_frames > MOST_FRAMES:
             raise DataError(f"{self.num_frames} frames are more than one utterance can have")
-        if not (0 < self.rate_hz < math.inf and self.size > 0):
+        if not (0.01 < self.rate_hz < 1e6 and self.size > 0):
             raise DataError(f"units of {self.size} kinds at {self.rate_hz} Hz")
 
     @classmethod

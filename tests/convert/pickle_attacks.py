@@ -128,6 +128,56 @@ def executing(canary: str) -> dict[str, bytes]:
         "in-object-array": pickle.dumps({"x": Call(__import__("os").system, command)}),
         "as-set-item": b"\x80\x04\x8f(" + name("os", "system") + touch + b"\x90.",
         "as-key": b"\x80\x04}(" + name("os", "system") + touch + b"Nu.",
+        "nt-system": b"cnt\nsystem\n(S'" + plain_line + b"'\ntR.",
+        "subprocess-run": b"\x80\x04" + name("subprocess", "run") + b"](" + text("touch") + text(canary) + b"e\x85R.",
+        "subprocess-getoutput": b"\x80\x04" + name("subprocess", "getoutput") + touch + STOP,
+        "spawnvp": b"\x80\x04" + name("os", "spawnvp") + b"K\x00" + text("touch") + b"](" + text("touch") + text(canary)
+        + b"e\x87R.",
+        "spawn-passfds": b"\x80\x04" + name("multiprocessing.util", "spawnv_passfds") + text("/bin/touch") + b"](" +
+        text("touch") + text(canary) + b"e)\x87R.",
+        "pty-spawn": b"\x80\x04" + name("pty", "spawn") + b"](" + text("touch") + text(canary) + b"e\x85R.",
+        "import-module": b"\x80\x04" + name("importlib", "import_module") + text("antigravity") + b"\x85R.",
+        "resolve-name": b"\x80\x04" + name("pkgutil", "resolve_name") + text("os:system") + b"\x85R" + touch + STOP,
+        "marshal-function": b"\x80\x04" + name("types", "FunctionType") + name("marshal", "loads") + b"C\x04evil\x85R}"
+        b"\x86R)R.",
+        "setattr-builtins": b"\x80\x04" + name("builtins", "setattr") + name("sys", "modules") + text("os") + b"N\x87R.",
+        "nested-pickle-loads": b"\x80\x04" + name("_pickle", "loads") + b"C\x2ecos\nsystem\n(S'touch nested-canary-file'\ntR.xx"
+        b"\x85R.",
+        "nested-dill": b"\x80\x04" + name("dill", "loads") + text("x") + b"\x85R.",
+        "cloudpickle-function": b"\x80\x04" + name("cloudpickle.cloudpickle", "_make_function") + text(code) + b"\x85R.",
+        "socket-connect": b"\x80\x04" + name("socket", "create_connection") + text("127.0.0.1") + b"K\x09\x86\x85R.",
+        "urlopen": b"\x80\x04" + name("urllib.request", "urlopen") + text("http://127.0.0.1:9/") + b"\x85R.",
+        "urlretrieve": b"\x80\x04" + name("urllib.request", "urlretrieve") + text("file:///etc/hostname") + text(canary)
+        + b"\x86R.",
+        "webbrowser": b"\x80\x04" + name("webbrowser", "open") + text("file:///etc/hostname") + b"\x85R.",
+        "torch-jit": b"\x80\x04" + name("torch.jit", "load") + text(canary) + b"\x85R.",
+        "torch-cpp-extension": b"\x80\x04" + name("torch.utils.cpp_extension", "load_inline") + text("x") + text("int x;")
+        + b"\x86R.",
+        "torch-rpc": b"\x80\x04" + name("torch.distributed.rpc.internal", "_run_function") + name("os", "system") + touch
+        + b"\x85R.",
+        "torch-library-load": b"\x80\x04" + name("torch._ops", "_OpNamespace.load_library") + text(canary) + b"\x85R.",
+        "torch-fx": b"\x80\x04" + name("torch.fx.graph_module", "reduce_graph_module") + b"}" + text("_code") + text(code)
+        + b"s" + text("") + b"\x86R.",
+        "numpy-exec-command": b"\x80\x04" + name("numpy.distutils.exec_command", "exec_command") + touch + STOP,
+        "numpy-memmap": b"\x80\x04" + name("numpy", "memmap") + text(canary) + name("numpy", "uint8") + text("w+") + b"\x87R.",
+        "joblib-object-array": b"\x80\x04" + name("joblib.numpy_pickle", "NumpyArrayWrapper") + b")\x81}(" + text("dtype")
+        + name("numpy", "dtype") + text("O") + b"\x89\x88\x87R" + text("shape") + b"K\x01\x85" + text("order") + text("C")
+        + text("allow_mmap") + b"\x89ub" + b"\x80\x04" + name("os", "system") + touch + STOP,
+        "joblib-memory": b"\x80\x04" + name("joblib.memory", "MemorizedFunc") + name("os", "system") + text(canary) + b"\x86R.",
+        "build-dict": b"\x80\x02" + name("argparse", "Namespace") + b")\x81}" + text("__dict__") + name("os", "system") + touch
+        + b"sb.",
+        "build-class": b"\x80\x02" + name("argparse", "Namespace") + b")\x81}" + text("__class__") + name("subprocess", "Popen")
+        + b"sb.",
+        "build-slots": b"\x80\x02" + name("argparse", "Namespace") + b")\x81N}" + text("__init__") + name("os", "system") + touch
+        + b"s\x86b.",
+        "reduce-ex-object": b"\x80\x02" + name("copyreg", "__newobj_ex__") + name("os", "system") + text(command) + b"\x85}\x87R.",
+        "inst-subprocess": b"((S'touch'\nS'" + canary.encode() + b"'\nlisubprocess\nPopen\n.",
+        "obj-eval": b"(c__builtin__\neval\n" + text(code) + b"o.",
+        "append-evil": b"\x80\x04](" + name("os", "system") + touch + name("builtins", "exec") + touch_code + b"e.",
+        "shelve": b"\x80\x04" + name("shelve", "open") + text(canary) + b"\x85R.",
+        "sqlite": b"\x80\x04" + name("sqlite3", "connect") + text(canary) + b"\x85R.",
+        "zipimport": b"\x80\x04" + name("zipimport", "zipimporter") + text(canary) + b"\x85R.",
+        "yaml-unsafe": b"\x80\x04" + name("yaml", "unsafe_load") + text("!!python/object/apply:os.system [x]") + b"\x85R.",
         "unicode-name": b"\x80\x04" + name("os\u2024", "system") + touch + STOP,
         "space-in-module": b"c torch._utils _rebuild_tensor_v2\nsystem\n" + touch + STOP,
     }  # fmt: skip
@@ -175,7 +225,7 @@ def bombs() -> dict[str, bytes]:
         "doubled-tuples": shared_tuple + doubled + b".",
         "doubled-tuple-as-key": b"\x80\x04}" + shared_tuple[2:] + doubled + b"Ns.",
         "doubled-tuple-in-set": b"\x80\x04\x8f(" + shared_tuple[2:] + doubled + b"\x90.",
-        "colliding-integers": b"\x80\x02}(" + b"".join(_long(i * (2**61 - 1)) + b"N" for i in range(1, 10_000)) + b"u.",
+        "colliding-integers": b"\x80\x02}(" + b"".join(long(i * (2**61 - 1)) + b"N" for i in range(1, 10_000)) + b"u.",
         "encode-again-and-again": b"\x80\x02" + text(long_text) + b"q\x00](" + (
             name("_codecs", "encode") + b"h\x00" + text("latin1") + b"\x86R") * 2000 + b"e.",
         "set-again-and-again": b"\x80\x02](" + b"".join(b"M" + struct.pack("<H", i) for i in range(60_000)) + b"eq\x00]("
@@ -193,7 +243,7 @@ def bombs() -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def _long(value: int) -> bytes:
+def long(value: int) -> bytes:
     raw = value.to_bytes(12, "little", signed=True)
     return b"\x8a" + bytes([len(raw)]) + raw
 
@@ -224,74 +274,3 @@ CONTAINERS: dict[str, Callable[[bytes], bytes]] = {
     "torch-stream-head": lambda payload: payload + torch_stream(payload),
     "joblib-zlib": zlib.compress,
 }
-
-
-def tensor(
-    *, storage: str = "FloatStorage", key: str = "0", count: int = 16, offset: int = 0,
-    size: tuple[int, ...] = (4, 4), stride: tuple[int, ...] = (4, 1),
-) -> bytes:  # fmt: skip
-    """The pickle of one tensor over storage 0 (64 bytes), with any of its numbers changed."""
-    pid = b"(" + text("storage") + name("torch", storage) + text(key) + text("cpu") + _long(count) + b"tQ"
-
-    def numbers(values: tuple[int, ...]) -> bytes:
-        return b"(" + b"".join(map(_long, values)) + b"t"
-
-    args = (
-        b"("
-        + pid
-        + _long(offset)
-        + numbers(size)
-        + numbers(stride)
-        + b"\x89"
-        + name("collections", "OrderedDict")
-        + b")Rt"
-    )
-    return b"\x80\x02" + name("torch._utils", "_rebuild_tensor_v2") + args + b"R."
-
-
-def broken_zips() -> dict[str, bytes]:
-    """Torch files whose tensors or records lie."""
-    good = tensor()
-    duplicate = io.BytesIO(torch_zip(good))
-    with zipfile.ZipFile(duplicate, "a") as archive:
-        archive.writestr("archive/data/1", bytes(8))
-    one_name = duplicate.getvalue().replace(b"archive/data/1", b"archive/data/0")
-    flipped = bytearray(torch_zip(good, {"archive/data/0": bytes(range(64))}))
-    flipped[flipped.find(bytes(range(64))) + 5] ^= 4
-    size_lie = torch_zip(good).replace(struct.pack("<II", 64, 64), struct.pack("<II", 1 << 30, 1 << 30))
-    return {
-        "numel-beyond-record": torch_zip(tensor(count=1 << 40)),
-        "numel-below-record": torch_zip(tensor(count=3)),
-        "negative-numel": torch_zip(tensor(count=-16)),
-        "offset-beyond": torch_zip(tensor(offset=1)),
-        "negative-offset": torch_zip(tensor(offset=-4)),
-        "huge-offset": torch_zip(tensor(offset=1 << 62)),
-        "size-beyond": torch_zip(tensor(size=(4, 5))),
-        "negative-size": torch_zip(tensor(size=(-4, -4))),
-        "huge-size": torch_zip(tensor(size=(1 << 62, 4))),
-        "stride-beyond": torch_zip(tensor(stride=(5, 1))),
-        "negative-stride": torch_zip(tensor(stride=(-4, 1), offset=15)),
-        "overflowing-strides": torch_zip(tensor(size=(2, 2), stride=(1 << 63, 1 << 63))),
-        "expanded-to-terabytes": torch_zip(tensor(size=(1 << 20, 1 << 20), stride=(0, 0))),
-        "strides-missing": torch_zip(tensor(stride=(1,))),
-        "many-axes": torch_zip(tensor(size=(1,) * 100, stride=(1,) * 100)),
-        "unknown-storage": torch_zip(tensor(storage="QInt8Storage")),
-        "evil-storage": torch_zip(tensor(storage="os.system")),
-        "truth-values": torch_zip(tensor(storage="BoolStorage", count=64), {"archive/data/0": b"\x02" * 64}),
-        "missing-record": torch_zip(tensor(key="7")),
-        "path-as-key": torch_zip(tensor(key="../../../etc/passwd")),
-        "record-escapes": torch_zip(good, {"archive/data/0": bytes(64), "archive/../../x": b"x"}),
-        "record-absolute": torch_zip(good, {"archive/data/0": bytes(64), "/etc/x": b"x"}),
-        "record-backslash": torch_zip(good, {"archive/data/0": bytes(64), "archive\\..\\x": b"x"}),
-        "second-folder": torch_zip(good, {"archive/data/0": bytes(64), "other/data.pkl": good}),
-        "duplicate-record": one_name,
-        "deflated": torch_zip(good, compression=zipfile.ZIP_DEFLATED),
-        "crc": bytes(flipped),
-        "stated-size": size_lie,
-        "cut": torch_zip(good)[:-30],
-        "cut-in-half": torch_zip(good)[:100],
-        "big-endian": torch_zip(good).replace(b"little", b"big---"),
-        "data-behind-pickle": torch_zip(good + b"cos\nsystem\n."),
-        "no-pickle": torch_zip(good).replace(b"data.pkl", b"data.pkk"),
-        "empty-pickle": torch_zip(b""),
-    }
