@@ -28,7 +28,7 @@ class Encoder(Protocol):
     sample_rate: int  # Hz of the waveform it takes
     hop: int  # samples from frame to frame
     receptive_field: int  # samples the first frame sees
-    dim: int  # C
+    dim: int  # C of the output and of every layer, see `layer_dim`
     num_layers: int  # blocks; `layers` returns num_layers + 1 entries at most
 
     def __call__(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -53,6 +53,12 @@ def families() -> list[str]:
     """The names of the families: the public modules of this folder."""
     names = (m.name for m in pkgutil.iter_modules(__path__))
     return sorted(name for name in names if not name.startswith("_") and name not in _NOT_FAMILIES)
+
+
+def layer_dim(encoder: Any, layer: int) -> int:
+    """Channels of a layer: the encoder's `dim`, but for CPC's layer 0, which is as wide as its convolutions."""
+    own = getattr(encoder, "layer_dims", None)
+    return int(encoder.dim if own is None else own[layer])
 
 
 def preset(family: str, name: str | None) -> dict[str, Any]:

@@ -35,7 +35,8 @@ Kernel = Literal["plain", "fast"]
 _FAST: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _MOST_JSON = 16 << 20  # bytes
-_MOST_PARTS = {"num_layers": 1000, "conv_layers": 100, "pos_conv_depth": 100}
+_MOST_PARTS = {"num_layers": 1000, "conv_layers": 100, "pos_conv_depth": 100, "context_kernels": 100,
+               "context_layers": 100, "depth": 100}  # fmt: skip
 
 WINDOW_S = 60.0  # of a recording at once; a shorter one is done whole
 OVERLAP_S = 5.0  # at either end of a window, computed and left out
@@ -122,7 +123,8 @@ class Pretrained:
         """Layer `layer` of a recording of any length in pieces [T, C], in memory that does not grow with it.
 
         `make_blocks` gives the waveform in blocks [S] from its beginning; it is called up to four times (a look at the
-        length, statistics of the waveform, statistics of the first convolution, features). A recording that fits into
+        length, statistics of the waveform, statistics of the first convolution, features), for wav2vec and vq-wav2vec
+        once more per group norm. A recording that fits into
         one window is one piece, exactly `features` of the whole. See the module's docstring for what is guaranteed.
         ConfigError unless window_s is more than twice overlap_s.
         """
@@ -135,8 +137,8 @@ class Pretrained:
             yield self.features(first.samples.to(device), layer)
             return
         blocks = self._normalized(make_blocks)
-        lazy = (block for _ in range(1) for block in blocks())  # nothing is opened where nothing is read
-        moments = encoder.recording_moments(lazy) if isinstance(encoder, WholeRecording) else None
+        again = _Again(blocks)  # nothing is opened where nothing is read
+        moments = encoder.recording_moments(again) if isinstance(encoder, WholeRecording) else None
         statistics = {} if moments is None else {"moments": moments.to(device)}
         for window in grid.windows(blocks()):
             layers, _ = encoder.layers(window.samples.to(device).unsqueeze(0), upto=layer, **statistics)
@@ -155,6 +157,16 @@ class Pretrained:
         mean, variance = wave_moments(make_blocks())
         scale = (variance + self.card.normalize_eps) ** -0.5
         return lambda: (((block.double() - mean) * scale).to(block.dtype) for block in make_blocks())
+
+
+@dataclass(frozen=True)
+class _Again:
+    """Blocks that can be read more than once."""
+
+    make_blocks: Callable[[], Iterable[Tensor]]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.make_blocks())
 
 
 def save(folder: Path, pretrained: Pretrained) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
 from speechssl.nn.conv import Moments
+from speechssl.nn.transformer import Transformer
 from speechssl.nn.windows import WholeRecording
 
 Precision = Literal["fp32", "bf16", "int8"]
@@ -23,8 +24,8 @@ class LowPrecision(nn.Module):
     def __init__(self, encoder: nn.Module, precision: Precision) -> None:
         """A converted copy of `encoder`, which stays as it is. ConfigError where `precision` would have no effect."""
         super().__init__()
-        if not any(isinstance(module, nn.Linear) for module in encoder.modules()):
-            raise ConfigError(f"precision={precision} has no effect on an encoder without linear layers: use fp32")
+        if not any(isinstance(module, Transformer) for module in encoder.modules()):
+            raise ConfigError(f"precision={precision} has no effect on an encoder without a transformer: use fp32")
         for name in ("config", "sample_rate", "hop", "receptive_field", "dim", "num_layers"):
             setattr(self, name, getattr(encoder, name))
         self.precision = precision

@@ -24,7 +24,7 @@ class WholeRecording(Protocol):
     """An encoder whose features of a piece depend on statistics of the whole recording. `layers` takes `moments=`."""
 
     def recording_moments(self, blocks: Iterable[Tensor]) -> Moments | None:
-        """The statistics, from one pass over the blocks; None where this config needs none (`blocks` is not read)."""
+        """The statistics, from one or more passes over the blocks; None where this config needs none and reads none."""
         ...
 
 

@@ -34,19 +34,27 @@ class GumbelQuantizer(nn.Module):
 
     def __init__(
         self, in_dim: int, out_dim: int, *, entries: int = 320, groups: int = 2, depth: int = 1, factor: int = 3,
-        shared: bool = False,
+        shared: bool = False, activation: type[nn.Module] = nn.GELU,
     ) -> None:  # fmt: skip
         super().__init__()
         if out_dim % groups or entries < 2 or depth < 1:
             raise ConfigError(f"{groups} codebooks of {entries} entries cannot share {out_dim} channels evenly")
         self.entries, self.groups = entries, groups
         widths = [in_dim, *[in_dim * factor] * (depth - 1)]
-        self.hidden = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.GELU()) for a, b in pairwise(widths)))
+        self.hidden = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), activation()) for a, b in pairwise(widths)))
         self.logits = nn.Linear(widths[-1], groups * entries)
-        nn.init.normal_(self.logits.weight, 0, 1)
-        nn.init.zeros_(self.logits.bias)
-        self.codebook = nn.Parameter(torch.rand(1 if shared else groups, entries, out_dim // groups))
+        self.codebook = nn.Parameter(torch.empty(1 if shared else groups, entries, out_dim // groups))
         self.temperature = 2.0
+        self.draw_weights()
+
+    @torch.no_grad()
+    def draw_weights(self, generator: torch.Generator | None = None) -> None:
+        """As in the released code: a single layer's logits start far apart, a network's near each other."""
+        linears = [layer[0] for layer in self.hidden] + [self.logits]
+        for linear in linears:
+            linear.weight.normal_(0, 1 if len(linears) == 1 else (3 * linear.in_features) ** -0.5, generator=generator)
+            linear.bias.zero_()
+        self.codebook.uniform_(generator=generator)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Quantized:
         """Quantize x [N, C]; `noise` [N, G, V] is Gumbel noise for a draw, None takes the largest logit."""

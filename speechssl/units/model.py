@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl import config, files, quantizers
+from speechssl import config, encoders, files, quantizers
 from speechssl.encoders import pretrained as pretrained_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import CheckpointError, ConfigError, DataError
@@ -49,9 +49,10 @@ class UnitModel:
             raise ConfigError(
                 f"layer {layer}: this {pretrained.card.family} encoder has layers 0..{encoder.num_layers}"
             )
-        if quantizer.dim != encoder.dim:
+        channels = encoders.layer_dim(encoder, layer)
+        if quantizer.dim != channels:
             raise ConfigError(
-                f"a quantizer for {quantizer.dim} channels does not fit an encoder with {encoder.dim} channels"
+                f"a quantizer for {quantizer.dim} channels does not fit an encoder with {channels} channels"
             )
         self.pretrained = pretrained
         self.layer = layer

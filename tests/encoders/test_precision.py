@@ -12,7 +12,7 @@ from speechssl.errors import ConfigError
 from speechssl.nn.precision import Int8Linear, Precision
 from tests.encoders.tiny import TINY
 
-CASES = [(family, i) for family in TINY for i in range(len(TINY[family])) if family != "mfcc"]
+CASES = [(family, i) for family in TINY for i in range(len(TINY[family])) if "num_heads" in TINY[family][i]]
 
 
 def pretrained(family: str, case: int = 0, *, normalize: bool = False) -> Pretrained:
@@ -116,6 +116,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
         exact.with_precision("int8").with_precision("bf16")
     with pytest.raises(ConfigError, match="no effect"):
         Pretrained(encoders.build("mfcc", {}), EncoderCard("mfcc", {})).with_precision("bf16")
+    for family in ("cpc", "vq_wav2vec", "wav2vec"):
+        for precision in ("bf16", "int8"):
+            with pytest.raises(ConfigError, match="transformer"):
+                pretrained(family).with_precision(precision)
     with pytest.raises(ConfigError, match="fp32 encoder"):
         save(tmp_path, exact.with_precision("bf16"))
     with pytest.raises(ConfigError, match="fp16"):

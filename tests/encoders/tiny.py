@@ -9,9 +9,20 @@ BASE: dict[str, Any] = {
 }  # fmt: skip
 LARGE: dict[str, Any] = {**BASE, "conv_norm": "layer", "conv_bias": True, "norm_first": True}
 SQUEEZED: dict[str, Any] = {**BASE, "pos_conv_kernel": 7}
+HALF: tuple[tuple[int, int, int], ...] = ((16, 10, 5), (16, 8, 4), *((16, 4, 2),) * 3)  # 100 Hz
+# Parameters that no output has a gradient for, because they learn from the objective alone.
+UNREACHED = {"vq_wav2vec": {"quantizer.codebook"}}  # of k-means: gradients pass it straight through
 
 TINY: dict[str, list[dict[str, Any]]] = {
+    "cpc": [
+        {"conv_layers": HALF, "dim": 12},
+        {"conv_layers": HALF, "dim": 16, "norm": "none", "context": "gru", "context_layers": 2},
+    ],
     "data2vec_audio": [{**BASE, "pos_conv_kernel": 5}, {**BASE, "pos_conv_kernel": 6}],
+    "data2vec2_audio": [
+        {**BASE, "pos_conv_kernel": 5, "pos_conv_depth": 2},
+        {**BASE, "num_heads": 8, "norm_first": True},
+    ],
     "hubert": [BASE, LARGE, {**BASE, "pos_conv_norm": "batch", "projection_norm": False}],
     "mfcc": [{}, {"cmvn": True}],
     "sew": [{**SQUEEZED, "projection": True}, {**SQUEEZED, "dim": 24, "squeeze": 3}],
@@ -20,6 +31,20 @@ TINY: dict[str, list[dict[str, Any]]] = {
         {**SQUEEZED, "num_buckets": 0, "max_distance": 16, "share_keys": False, "relative_norm": False},
     ],
     "unispeech_sat": [BASE, LARGE],
+    "vq_wav2vec": [
+        {"conv_layers": HALF, "context_kernels": (2, 3, 4), "entries": 5},
+        {"conv_layers": HALF, "context_kernels": (2, 3), "entries": 5, "quantizer": "kmeans", "shared": False},
+    ],
+    "wav2vec": [
+        {"conv_layers": HALF, "context_kernels": (3, 3, 3)},
+        {
+            "conv_layers": (*HALF, (16, 1, 1)),
+            "context_kernels": (2, 3, 4),
+            "skip": True,
+            "log_compression": True,
+            "context_zero_pad": True,
+        },
+    ],
     "wav2vec2": [BASE, LARGE, {**BASE, "dim": 24, "projection": False, "pos_conv_kernel": 7}],
     "wavlm": [{**BASE, "num_buckets": 16, "max_distance": 20}, {**LARGE, "num_buckets": 16, "max_distance": 20}],
 }
