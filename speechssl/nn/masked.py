@@ -37,6 +37,7 @@ class MaskedFrames:
     lengths: Tensor  # [B] frames
     valid: Tensor  # [B, T]
     mask: Tensor  # [B, T] True: replaced by the mask vector; within `valid`
+    projected: Tensor  # [B, T, C] not masked, without dropout: what a teacher sees
     normed: Tensor  # [B, T, C'] frames of the convolutions after their norm, not masked, before the projection
     penalty: Tensor  # [B] mean square of the convolutions' output over real frames
 
@@ -59,7 +60,8 @@ class MaskedInput(nn.Module):
         valid = valid_mask(frames, features.shape[1])
         penalty = mean_square(features, valid)
         normed = encoder.projection.norm(features)
-        x = F.dropout(encoder.projection.linear(normed), settings.dropout, self.training)
+        projected = encoder.projection.linear(normed)
+        x = F.dropout(projected, settings.dropout, self.training)
         if mask is None:
             mask = span_mask(settings.time, frames, x.shape[1], seeds)
         x = torch.where(mask.unsqueeze(-1), self.vector.to(x.dtype), x)
@@ -67,7 +69,7 @@ class MaskedInput(nn.Module):
             hidden = channel_mask(settings.channels, x.shape[2], seeds + 1).to(x.device)
             x = x.masked_fill(hidden.unsqueeze(1), 0)
         normed = F.dropout(normed, settings.features_dropout, self.training)
-        return MaskedFrames(x, frames, valid, mask & valid, normed, penalty)
+        return MaskedFrames(x, frames, valid, mask & valid, projected, normed, penalty)
 
 
 def mean_square(x: Tensor, valid: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Masks of spans, as wav2vec 2.0 (arXiv:2006.11477, section 3.1) and what followed it draw them.
+"""Masks of spans, as wav2vec 2.0 (arXiv:2006.11477, section 3.1) and what followed it draw them; data2vec 2.0's.
 
 Every utterance has a seed of its own, from which its spans are drawn: its mask does not depend on its neighbours in
 the batch, on their number, or on the number of processes.
@@ -49,6 +49,51 @@ def span_mask(settings: SpanMask, lengths: Tensor, num_frames: int, seeds: Tenso
     for row, length, seed in zip(mask, lengths.tolist(), seeds.tolist(), strict=True):
         row[:length] = _spans(settings, length, np.random.default_rng(seed))
     return torch.from_numpy(mask).to(lengths.device)
+
+
+@dataclass(frozen=True)
+class BlockMask:
+    """data2vec 2.0's inverse block masking (arXiv:2212.07525): blocks that stay are drawn, all else is masked.
+
+    After each field: its name in fairseq's configs.
+    """
+
+    share: float = 0.5  # mask_prob, R; of an utterance's frames that are masked, exactly up to rounding
+    block: int = 5  # mask_length, B; frames
+    adjust: float = 0.05  # mask_prob_adjust, A; more blocks, because they overlap
+
+    def __post_init__(self) -> None:
+        """Refuse what keeps nothing or masks nothing."""
+        if not 0 < self.share < 1 or self.block < 1 or not 0 <= self.adjust < 1:
+            raise ConfigError(f"a block mask needs 0 < share < 1, block >= 1 and 0 <= adjust < 1, got {self}")
+
+
+def block_mask(settings: BlockMask, lengths: Tensor, num_frames: int, seeds: Tensor) -> Tensor:
+    """[B, num_frames] bool on the device of `lengths` [B] (real frames); seeds [B] int64.
+
+    length * (1 - share + adjust) / block frames are drawn and stay with those around them; then single frames are
+    masked or freed until length * share, rounded, are masked: at least one of two or more, and never all.
+    """
+    mask = np.zeros((len(lengths), num_frames), dtype=bool)
+    for row, length, seed in zip(mask, lengths.tolist(), seeds.tolist(), strict=True):
+        row[:length] = _outside_blocks(settings, length, np.random.default_rng(seed))
+    return torch.from_numpy(mask).to(lengths.device)
+
+
+def _outside_blocks(settings: BlockMask, length: int, random: np.random.Generator) -> np.ndarray:
+    mask = np.ones(length, dtype=bool)
+    num_masked = min(max(round(length * settings.share), 1), length - 1)
+    if num_masked < 1:
+        return np.zeros(length, dtype=bool)
+    num_blocks = min(max(1, round(length * (1 - settings.share + settings.adjust) / settings.block)), length)
+    for centre in random.choice(length, num_blocks, replace=False):
+        start = centre - settings.block // 2
+        mask[max(0, start) : start + settings.block] = False
+    too_many = int(mask.sum()) - num_masked
+    if too_many:
+        changed = random.choice(np.flatnonzero(mask == (too_many > 0)), abs(too_many), replace=False)
+        mask[changed] = ~mask[changed]
+    return mask
 
 
 def channel_mask(settings: SpanMask, num_channels: int, seeds: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from speechssl.nn.lengths import zero_padding
 def _same_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:
     """conv of x [B, T, C] padded by kernel // 2; an even kernel gives one frame too many, and the last one goes."""
     if x.shape[1] == 0:
-        return x
+        return x.new_zeros(*x.shape[:2], conv.out_channels)
     y = conv(x.transpose(1, 2))
     return (y[:, :, :-1] if conv.kernel_size[0] % 2 == 0 else y).transpose(1, 2)
 
@@ -50,14 +50,14 @@ class ConvPosition(nn.Module):
 
 
 class ConvPositionLayer(nn.Module):
-    """Grouped convolution, layer norm without parameters, GELU."""
+    """Grouped convolution, layer norm without parameters, GELU. `out_dim`: of channels, where they are not `dim`."""
 
-    def __init__(self, dim: int, *, kernel: int, groups: int) -> None:
+    def __init__(self, dim: int, *, kernel: int, groups: int, out_dim: int | None = None) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups)
+        self.conv = nn.Conv1d(dim, dim if out_dim is None else out_dim, kernel, padding=kernel // 2, groups=groups)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """[B, T, C] to the same."""
+        """[B, T, C] to [B, T, out_dim]."""
         y = _same_conv(zero_padding(x, valid), self.conv)
         return F.gelu(F.layer_norm(y, y.shape[-1:]))
 

@@ -44,13 +44,24 @@ class Block(nn.Module):
         self.ffn = FeedForward(dim, ffn_dim)
         self.ffn_norm = nn.LayerNorm(dim, eps=eps)
 
-    def forward(self, x: Tensor, keys: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
-        """[B, T, C] to the same; `keys` and `positions` go to the attention."""
+    def forward(
+        self, x: Tensor, keys: Tensor | None = None, positions: Tensor | None = None,
+        branches: list[Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """[B, T, C] to the same; `keys` and `positions` go to the attention.
+
+        What the feed-forward network gives, before dropout, residual and norm, is appended to `branches`.
+        """
         if self.norm_first:
             x = x + self._drop(self.attention(self.attention_norm(x), keys, positions))
-            return x + self._drop(self.ffn(self.ffn_norm(x)))
-        x = self.attention_norm(x + self._drop(self.attention(x, keys, positions)))
-        return self.ffn_norm(x + self._drop(self.ffn(x)))
+            y = self.ffn(self.ffn_norm(x))
+        else:
+            x = self.attention_norm(x + self._drop(self.attention(x, keys, positions)))
+            y = self.ffn(x)
+        if branches is not None:
+            branches.append(y)
+        x = x + self._drop(y)
+        return x if self.norm_first else self.ffn_norm(x)
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.dropout, self.training)
@@ -83,31 +94,40 @@ class Transformer(nn.Module):
         """What every block's attention is told about relative positions; nothing here."""
         return None
 
-    def states(self, x: Tensor, valid: Tensor | None = None, *, upto: int | None = None) -> Iterator[Tensor]:
+    def states(
+        self, x: Tensor, valid: Tensor | None = None, *, upto: int | None = None, positions: Tensor | None = None,
+        branches: list[Tensor] | None = None,
+    ) -> Iterator[Tensor]:  # fmt: skip
         """States 0..upto of x [B, T, C] (frames plus positional embedding); blocks above upto are never called.
 
-        `valid` [B, T] is True at real frames; the states of the others are finite but mean nothing.
+        `valid` [B, T] is True at real frames; the states of the others are finite but mean nothing. `positions`: in
+        place of those of T frames in a row, for frames that are not. `branches` collects what each block's
+        feed-forward network gives.
         """
         x = F.dropout(x if self.norm_first else self.norm(x), self.dropout, self.training)
         yield x
         # An utterance without one real frame would ask for a softmax over nothing: let it look at its padding.
         keys = None if valid is None else valid | ~valid.any(1, keepdim=True)
-        positions = self.positions(x.shape[1]) if x.shape[1] else None
+        if positions is None and x.shape[1]:
+            positions = self.positions(x.shape[1])
         for block in islice(self.layers, upto):
             if x.shape[1] and not self._skips():
-                x = self._call(block, x, keys, positions)
+                x = self._call(block, x, keys, positions, branches)
             yield x
 
-    def _call(self, block: nn.Module, x: Tensor, keys: Tensor | None, positions: Tensor | None) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
+    def _call(
+        self, block: nn.Module, x: Tensor, keys: Tensor | None, positions: Tensor | None,
+        branches: list[Tensor] | None,
+    ) -> Tensor:  # fmt: skip
+        if self.recompute and torch.is_grad_enabled() and branches is None:
             return checkpoint(block, x, keys, positions, use_reentrant=False)
-        return block(x, keys, positions)
+        return block(x, keys, positions, branches)
 
     def _skips(self) -> bool:
         return self.training and self.layer_drop > 0 and float(torch.rand(())) < self.layer_drop
 
-    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor | None = None, *, positions: Tensor | None = None) -> Tensor:
         """The final output [B, T, C]: the last state, normalised in pre-norm models."""
-        for state in self.states(x, valid):
+        for state in self.states(x, valid, positions=positions):
             x = state
         return self.norm(x) if self.norm_first else x

@@ -1,6 +1,6 @@
 """Codebooks that follow, as moving averages, the frames they are chosen for: online clustering (arXiv:1711.00937, A.1).
 
-DinoSR (arXiv:2305.10005, section 2.2) clusters each of its teacher's top blocks with one. An update of the codebooks is
+DinoSR (arXiv:2305.10005) clusters each of its teacher's top blocks with one. An update of the codebooks is
 for a whole update of the model: frames are collected from all micro-batches and all processes, then applied once, so
 that the result does not depend on how an update is cut up.
 
@@ -26,7 +26,9 @@ class EmaCodebooks(nn.Module):
     def __init__(self, dim: int, entries: int, groups: int = 1, *, decay: float = 0.9) -> None:
         super().__init__()
         if entries < 2 or groups < 1 or not 0 <= decay <= 1:
-            raise ConfigError(f"codebooks need entries >= 2, groups >= 1 and decay in 0..1, got {entries, groups, decay}")
+            raise ConfigError(
+                f"codebooks need entries >= 2, groups >= 1 and decay in 0..1, got {entries, groups, decay}"
+            )
         self.entries, self.groups, self.decay = entries, groups, decay
         drawn = torch.randn(groups, entries, dim)
         drawn = (drawn - drawn.mean(1, keepdim=True)) / drawn.var(1, correction=0, keepdim=True).add(1e-5).sqrt()
@@ -63,7 +65,7 @@ class EmaCodebooks(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Eqs. (2) and (3): s ← τ s + (1 - τ) Σ x, n ← τ n + (1 - τ) |X|, over the frames of all processes.
+        """s ← τ s + (1 - τ) Σ x, n ← τ n + (1 - τ) |X|, over the frames of all processes.
 
         Every process of a distributed training has to call it. Frames that are not finite leave everything as it was.
         """

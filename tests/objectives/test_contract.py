@@ -76,7 +76,8 @@ def test_it_is_an_objective(found: tuple[str, Case]) -> None:
     assert outcome.count > 0 and isinstance(outcome.count, int)
     for name, value in outcome.scalars.items():
         assert math.isfinite(float(value)), name
-    for watched in (outcome.frames, outcome.codes):
+    assert (outcome.codes is not None) == found[1].codes
+    for watched in (outcome.frames, outcome.codes) if found[1].codes else (outcome.frames,):
         assert watched is not None and not watched.requires_grad and len(watched) > 1
 
 

@@ -9,6 +9,9 @@ NUM_LABELS = 7
 ENCODER: dict[str, Any] = {**encoders.BASE, "num_layers": 2}
 LARGE: dict[str, Any] = {**encoders.LARGE, "num_layers": 2}
 
+STACKED: dict[str, Any] = {**ENCODER, "pos_conv_kernel": 5, "pos_conv_depth": 2, "conv_norm": "layer"}
+DECODER: dict[str, Any] = {"dim": 24, "layers": 2, "kernel": 7, "groups": 4}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -18,12 +21,26 @@ class Case:
     family: str = "hubert"
     encoder: dict[str, Any] = field(default_factory=lambda: ENCODER)
     labels: bool = False
+    codes: bool = True  # it chooses codes, whose perplexity is watched
     additive: bool = True  # the loss of a batch is the sum over its utterances
     lr: float = 3e-3  # for overfitting one batch
     falls_to: float = 0.5  # the share of its first loss that it must get below when one batch is overfitted
 
 
 TINY: dict[str, list[Case]] = {
+    "data2vec": [
+        # a regression has no codes
+        Case({"top_layers": 2, "masking": {"gradient": 1.0}}, family="data2vec_audio", encoder=STACKED, codes=False),
+        Case({"top_layers": 1, "beta": 0.5, "decay": {"updates": 2}}, encoder=LARGE, codes=False),
+    ],
+    "data2vec2": [
+        Case({"top_layers": 2, "versions": 2, "decoder": DECODER}, "data2vec2_audio", STACKED, codes=False),
+        Case({"top_layers": 1, "versions": 1, "decoder": DECODER, "gradient": 0.5}, "wav2vec2", LARGE, codes=False),
+    ],
+    "dinosr": [
+        Case({"top_layers": 2, "entries": 8}),
+        Case({"top_layers": 1, "entries": 5, "freeze_after": 1, "decay": {"updates": 2}}, encoder=LARGE),
+    ],
     "hubert": [
         Case({"code_dim": 8, "masking": {"gradient": 1.0}}, labels=True),
         Case({"code_dim": 8, "unmasked_weight": 0.5, "masking": {"channels": {"share": 0.3}}}, labels=True),
