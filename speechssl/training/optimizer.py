@@ -35,9 +35,10 @@ class Schedule:
     polynomial: warm up, then down to `final` with the given power (1: a straight line; wav2vec 2.0, HuBERT).
     tri_stage: warm up from `initial`, hold, fall exponentially to `final` (fine-tuning; data2vec).
     cosine: warm up, then half a cosine to `final` (data2vec 2.0). constant: warm up, then 1.
+    inverse_sqrt: warm up, then down with one over the root of the updates (arXiv:1706.03762; BEST-RQ).
     """
 
-    name: Literal["polynomial", "tri_stage", "cosine", "constant"] = "polynomial"
+    name: Literal["polynomial", "tri_stage", "cosine", "constant", "inverse_sqrt"] = "polynomial"
     warmup: float = 0.08  # share of all updates
     hold: float = 0.0  # tri_stage only, share of all updates
     initial: float = 0.0  # factor at the first update
@@ -52,6 +53,8 @@ class Schedule:
             raise ConfigError(f"hold has no effect with the {self.name} schedule")
         if self.name == "tri_stage" and self.final <= 0:
             raise ConfigError("tri_stage falls exponentially: final must be above 0 (papers: 0.05)")
+        if self.name == "inverse_sqrt" and (not self.warmup or self.final):
+            raise ConfigError(f"inverse_sqrt needs a warmup, and final has no effect with it, got {self}")
 
     def factor(self, update: int, total: int) -> float:
         """The factor for update number `update` (from 0) of `total`."""
@@ -66,6 +69,8 @@ class Schedule:
         match self.name:
             case "polynomial":
                 return self.final + (1 - self.final) * (1 - left) ** self.power
+            case "inverse_sqrt":
+                return math.sqrt(start / progress)
             case "cosine":
                 return self.final + (1 - self.final) * (1 + math.cos(math.pi * left)) / 2
             case _:

@@ -11,6 +11,9 @@ LARGE: dict[str, Any] = {**encoders.LARGE, "num_layers": 2}
 
 STACKED: dict[str, Any] = {**ENCODER, "pos_conv_kernel": 5, "pos_conv_depth": 2, "conv_norm": "layer"}
 DECODER: dict[str, Any] = {"dim": 24, "layers": 2, "kernel": 7, "groups": 4}
+SQUEEZED: dict[str, Any] = {**ENCODER, "pos_conv_kernel": 7, "projection": True}
+STARTS: dict[str, Any] = {"mask": {"start": 0.1, "span": 5}}
+CPC: dict[str, Any] = encoders.TINY["cpc"][0]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Case:
 
 
 TINY: dict[str, list[Case]] = {
+    "best_rq": [
+        Case({**STARTS, "entries": 40, "code_dim": 4, "num_mels": 20}),
+        Case({**STARTS, "entries": 40, "code_dim": 4, "num_mels": 20, "stack": 1}, family="sew", encoder=SQUEEZED),
+    ],
     "data2vec": [
         # a regression has no codes
         Case({"top_layers": 2, "masking": {"gradient": 1.0}}, family="data2vec_audio", encoder=STACKED, codes=False),
@@ -41,9 +48,25 @@ TINY: dict[str, list[Case]] = {
         Case({"top_layers": 2, "entries": 8}),
         Case({"top_layers": 1, "entries": 5, "freeze_after": 1, "decay": {"updates": 2}}, encoder=LARGE),
     ],
+    "cpc": [
+        Case({"steps": 3, "negatives": 6}, "cpc", CPC, codes=False),
+        Case({"steps": 3, "predictor": "transformer", "heads": 2, "ffn_dim": 16}, "cpc", {**CPC, "dim": 16}, codes=False),
+        # distractors from other utterances
+        Case({"steps": 2, "negatives": 0, "negatives_from": "batch"}, "cpc", CPC, codes=False, additive=False),
+        Case({"steps": 2, "negatives": 5, "negatives_from": "speaker", "lipschitz": 1.0}, "cpc", CPC, codes=False,
+             additive=False),
+    ],
     "hubert": [
         Case({"code_dim": 8, "masking": {"gradient": 1.0}}, labels=True),
         Case({"code_dim": 8, "unmasked_weight": 0.5, "masking": {"channels": {"share": 0.3}}}, labels=True),
+    ],
+    "vq_wav2vec": [
+        Case({"contrast": {"steps": 3}}, "vq_wav2vec", encoders.TINY["vq_wav2vec"][0], lr=1e-2),
+        Case({"contrast": {"steps": 3}}, "vq_wav2vec", encoders.TINY["vq_wav2vec"][1], lr=1e-2),
+    ],
+    "wav2vec": [
+        Case({"steps": 3}, "wav2vec", encoders.TINY["wav2vec"][0], codes=False),
+        Case({"steps": 3, "offset": 3, "weight": 1.0}, "wav2vec", encoders.TINY["wav2vec"][1], codes=False),
     ],
     "wav2vec2": [
         # the diversity loss is about all frames of a batch together

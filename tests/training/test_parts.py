@@ -32,6 +32,11 @@ def test_constant_stays_after_its_warm_up() -> None:
     assert [Schedule("constant", warmup=0.5).factor(update, 4) for update in range(5)] == [0.5, 1, 1, 1, 1]
 
 
+def test_inverse_sqrt_halves_at_four_times_the_warm_up() -> None:
+    schedule = Schedule("inverse_sqrt", warmup=0.1)
+    assert [schedule.factor(update, 100) for update in (4, 10, 40, 90)] == pytest.approx([0.5, 1, 0.5, 1 / 3])
+
+
 def test_settings_without_effect_are_refused() -> None:
     with pytest.raises(ConfigError, match="hold"):
         Schedule("cosine", hold=0.1)

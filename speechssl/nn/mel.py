@@ -1,0 +1,58 @@
+"""Log-mel spectrograms of padded batches, in step with an encoder's frames.
+
+B utterances, S samples, T frames, M mel bins.
+"""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from speechssl.nn.lengths import valid_mask, valid_or_none, zero_padding
+
+_FLOOR = 1e-10  # under the logarithm, of power: -100 dB of a full-scale signal
+
+
+def log_mel(
+    wav: Tensor, lengths: Tensor, *, num_frames: int, hop: int, window: int = 400, num_mels: int = 80,
+    sample_rate: int = 16_000,
+) -> Tensor:  # fmt: skip
+    """Natural logarithm of mel-filtered power, [B, num_frames, M] float32 of wav [B, S] with lengths [B].
+
+    Frame t sees samples hop * t .. hop * t + window - 1 under a Hann window; behind an utterance's end is silence.
+    """
+    wav = zero_padding(wav.float(), valid_or_none(lengths, wav.shape[1]))
+    missing = max(0, num_frames - 1) * hop + window - wav.shape[1]
+    windows = F.pad(wav, (0, max(0, missing))).unfold(1, window, hop)[:, : max(1, num_frames)]
+    fft_length = 1 << (window - 1).bit_length()
+    shape = torch.hann_window(window, periodic=False, device=wav.device)
+    power = torch.fft.rfft(windows * shape, n=fft_length).abs().square()
+    filters = mel_filters(num_mels, fft_length, sample_rate).to(wav.device, power.dtype)
+    return (power @ filters).clamp_min(_FLOOR).log()[:, :num_frames]
+
+
+def normalize_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
+    """Each channel of frames [B, T, C] to zero mean and unit variance over an utterance's lengths [B] real frames.
+
+    A channel that never changes becomes 0, as does what is behind the end.
+    """
+    valid = valid_mask(lengths, frames.shape[1]).unsqueeze(2)
+    count = lengths.clamp_min(1).view(-1, 1, 1)
+    frames = frames.masked_fill(~valid, 0)
+    centred = (frames - frames.sum(1, keepdim=True) / count).masked_fill(~valid, 0)
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred * variance.clamp_min(1e-5).rsqrt()
+
+
+@functools.cache
+def mel_filters(num_mels: int, fft_length: int, sample_rate: int) -> Tensor:
+    """Triangles of height 1, equally spaced from 0 Hz to Nyquist on HTK's mel scale, [fft_length / 2 + 1, M]."""
+
+    def mel(hertz: Tensor) -> Tensor:
+        return 2595 * torch.log10(1 + hertz / 700)
+
+    bins = mel(torch.linspace(0, sample_rate / 2, fft_length // 2 + 1, dtype=torch.float64)).unsqueeze(1)
+    step = bins[-1] / (num_mels + 1)
+    left = step * torch.arange(num_mels, dtype=torch.float64)
+    return torch.minimum((bins - left) / step, (left + 2 * step - bins) / step).clamp_min(0).float()
