@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from speechssl.errors import ConfigError
-from speechssl.nn.masking import SpanMask, channel_mask, span_mask
+from speechssl.nn.masking import BlockMask, SpanMask, block_mask, channel_mask, span_mask
 
 
 def draw(settings: SpanMask, lengths: list[int], num_frames: int, seed: int = 0) -> torch.Tensor:
@@ -59,3 +59,34 @@ def test_channels_are_masked_the_same_way() -> None:
 def test_shares_beyond_one_are_refused() -> None:
     with pytest.raises(ConfigError):
         SpanMask(share=1.5)
+
+
+def draw_blocks(settings: BlockMask, lengths: list[int], num_frames: int, seed: int = 0) -> torch.Tensor:
+    return block_mask(settings, torch.tensor(lengths), num_frames, torch.arange(seed, seed + len(lengths)))
+
+
+def test_inverse_blocks_mask_exactly_their_share_and_keep_blocks() -> None:
+    """arXiv:2212.07525, section 3: frames stay in blocks; their number is the same for all of one length."""
+    for share in (0.5, 0.6, 0.8):
+        mask = draw_blocks(BlockMask(share=share), [200] * 50, 200)
+        assert mask.sum(1).tolist() == [round(200 * share)] * 50
+    kept = ["".join("x" if stays else " " for stays in row).split() for row in (~mask).tolist()]
+    runs = [len(run) for row in kept for run in row]
+    assert 3.5 < sum(runs) / len(runs) < 10  # single frames would give 1.25 in the mean
+
+
+@pytest.mark.parametrize("length", range(12))
+def test_inverse_blocks_of_short_utterances(length: int) -> None:
+    for share in (0.01, 0.5, 0.99):
+        for seed in range(30):
+            row = draw_blocks(BlockMask(share=share), [length], 15, seed)[0]
+            assert not row[length:].any()
+            assert int(row.sum()) == (min(max(round(length * share), 1), length - 1) if length >= 2 else 0)
+
+
+def test_inverse_blocks_depend_on_the_utterance_alone() -> None:
+    alone = draw_blocks(BlockMask(), [77], 77, seed=5)
+    together = block_mask(BlockMask(), torch.tensor([300, 77, 12]), 300, torch.tensor([1, 5, 2]))
+    assert torch.equal(together[1, :77], alone[0]) and not together[1, 77:].any()
+    with pytest.raises(ConfigError):
+        BlockMask(share=1.0)
