@@ -99,7 +99,7 @@ class Model(CausalEncoder):
         inputs = x[valid]
         if isinstance(self.quantizer, GumbelQuantizer):
             if noise is None and torch.is_grad_enabled():
-                noise = inputs.new_zeros(len(inputs), self._g, self.config.entries)
+                noise = torch.zeros(len(inputs), self._g, self.config.entries, device=x.device)
             quantized: Quantized | Chosen = self.quantizer(inputs, noise)
         else:
             quantized = self.quantizer(inputs)

@@ -12,6 +12,7 @@ LARGE: dict[str, Any] = {**encoders.LARGE, "num_layers": 2}
 STACKED: dict[str, Any] = {**ENCODER, "pos_conv_kernel": 5, "pos_conv_depth": 2, "conv_norm": "layer"}
 DECODER: dict[str, Any] = {"dim": 24, "layers": 2, "kernel": 7, "groups": 4}
 SQUEEZED: dict[str, Any] = {**ENCODER, "pos_conv_kernel": 7, "projection": True}
+RELATIVE: dict[str, Any] = {**ENCODER, "num_buckets": 16, "max_distance": 20}
 STARTS: dict[str, Any] = {"mask": {"start": 0.1, "span": 5}}
 CPC: dict[str, Any] = encoders.TINY["cpc"][0]
 
@@ -27,6 +28,7 @@ class Case:
     codes: bool = True  # it chooses codes, whose perplexity is watched
     additive: bool = True  # the loss of a batch is the sum over its utterances
     lr: float = 3e-3  # for overfitting one batch
+    draws: bool = True  # something at random: masks, distractors, noise
     falls_to: float = 0.5  # the share of its first loss that it must get below when one batch is overfitted
 
 
@@ -50,23 +52,48 @@ TINY: dict[str, list[Case]] = {
     ],
     "cpc": [
         Case({"steps": 3, "negatives": 6}, "cpc", CPC, codes=False),
-        Case({"steps": 3, "predictor": "transformer", "heads": 2, "ffn_dim": 16}, "cpc", {**CPC, "dim": 16}, codes=False),
-        # distractors from other utterances
-        Case({"steps": 2, "negatives": 0, "negatives_from": "batch"}, "cpc", CPC, codes=False, additive=False),
-        Case({"steps": 2, "negatives": 5, "negatives_from": "speaker", "lipschitz": 1.0}, "cpc", CPC, codes=False,
-             additive=False),
+        Case(
+            {"steps": 3, "predictor": "transformer", "heads": 2, "ffn_dim": 16}, "cpc", {**CPC, "dim": 16}, codes=False
+        ),
+        # distractors from other utterances; all of them, so that none is drawn
+        Case(
+            {"steps": 2, "negatives": 0, "negatives_from": "batch"},
+            "cpc",
+            CPC,
+            codes=False,
+            additive=False,
+            draws=False,
+        ),
+        Case(
+            {"steps": 2, "negatives": 5, "negatives_from": "speaker", "lipschitz": 1.0},
+            "cpc",
+            CPC,
+            codes=False,
+            additive=False,
+        ),
     ],
     "hubert": [
         Case({"code_dim": 8, "masking": {"gradient": 1.0}}, labels=True),
         Case({"code_dim": 8, "unmasked_weight": 0.5, "masking": {"channels": {"share": 0.3}}}, labels=True),
     ],
     "vq_wav2vec": [
-        Case({"contrast": {"steps": 3}}, "vq_wav2vec", encoders.TINY["vq_wav2vec"][0], lr=1e-2),
+        # five entries are few, and the noise keeps on choosing others
+        Case(
+            {"contrast": {"steps": 3}, "gumbel_updates": 60},
+            "vq_wav2vec",
+            encoders.TINY["vq_wav2vec"][0],
+            lr=1e-2,
+            falls_to=0.7,
+        ),
         Case({"contrast": {"steps": 3}}, "vq_wav2vec", encoders.TINY["vq_wav2vec"][1], lr=1e-2),
     ],
     "wav2vec": [
         Case({"steps": 3}, "wav2vec", encoders.TINY["wav2vec"][0], codes=False),
         Case({"steps": 3, "offset": 3, "weight": 1.0}, "wav2vec", encoders.TINY["wav2vec"][1], codes=False),
+    ],
+    "wavlm": [
+        Case({"code_dim": 8, "mixing": {"share": 0.7}}, family="wavlm", encoder=RELATIVE, labels=True),
+        Case({"code_dim": 8, "masking": {"gradient": 1.0}}, encoder=LARGE, labels=True),
     ],
     "wav2vec2": [
         # the diversity loss is about all frames of a batch together
