@@ -22,6 +22,7 @@ from speechssl.quantizers import kmeans_int8
 from speechssl.quantizers.kmeans_int8 import Codebook, Codes, Exact
 
 _SCORES_PER_BLOCK = 1 << 21  # 8 MiB of float32 scores: measured best from 2 to 16 MiB
+_EXACTLY_AT_ONCE = 2048  # rows in float64
 _ROUNDING = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}  # per product, by torch's matmul precision
 
 
@@ -86,8 +87,7 @@ class KMeans:
                 parts = [self._by_bytes(block, kmeans_int8.encode(block, self._bytes.centre), self._bytes)
                          for block in rows.split(step)]  # fmt: skip
             else:
-                step = max(64, _SCORES_PER_BLOCK // self.size)
-                parts = [_nearest(block, self._on(rows.device)) for block in rows.split(step)]
+                parts = [_nearest(rows, self._on(rows.device))]
         return torch.cat(parts).view(frames.shape[:-1])
 
     @property
@@ -150,7 +150,17 @@ def _scores(rows: Tensor, prepared: _Prepared) -> Tensor:
 
 
 def _nearest(rows: Tensor, prepared: _Prepared) -> Tensor:
-    """Ids of one block of rows [N, C]."""
+    """Ids of rows [N, C]: by float32 in blocks, then by float64 for all that this leaves open, at once."""
+    found = [_ranked(block, prepared) for block in rows.split(max(64, _SCORES_PER_BLOCK // len(prepared.bias)))]
+    ids, doubtful = torch.cat([ids for ids, _ in found]), torch.cat([doubt for _, doubt in found]).nonzero().flatten()
+    for some in doubtful.split(_EXACTLY_AT_ONCE):
+        if len(some):
+            ids[some] = _nearest_exactly(rows[some].double(), prepared.exact)
+    return ids
+
+
+def _ranked(rows: Tensor, prepared: _Prepared) -> tuple[Tensor, Tensor]:
+    """Ids of one block of rows, and which of them are in doubt."""
     narrow = rows.float()
     scores = _scores(narrow, prepared)
     ids = _argmin(scores).unsqueeze(1)
@@ -160,11 +170,7 @@ def _nearest(rows: Tensor, prepared: _Prepared) -> Tensor:
     # Each score is off by at most (C + 4)u of its scale: C products, the bias, and the rounding of x, c - m and b.
     # Twice that parts two scores; 1.01 covers the rounding of the bound itself. NaN makes a row doubtful, too.
     margin = scale * (2.02 * (rows.shape[1] + 4) * _ROUNDING[torch.get_float32_matmul_precision()])
-    doubtful = (second - best > margin).logical_not().squeeze(1)
-    ids = ids.squeeze(1)
-    if bool(doubtful.any()):
-        ids[doubtful] = _nearest_exactly(rows[doubtful].double(), prepared.exact)
-    return ids
+    return ids.squeeze(1), (second - best > margin).logical_not().squeeze(1)
 
 
 def _argmin(scores: Tensor) -> Tensor:

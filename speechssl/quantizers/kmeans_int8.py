@@ -61,17 +61,20 @@ class Codebook:
     per_error: float  # bounds: E = per_error * |e| + per_length * |t r| + least
     per_length: float
     least: float
+    minus: Tensor  # as those of `exact`, float32
+    with_minus: Tensor
+    per_norm: float  # twice the rounding of float32 scores with these: per_norm * |x - m| + least_margin
+    least_margin: float
     exact: Exact
 
 
 def encode(rows: Tensor, centre: Tensor) -> Codes:
     """Rows [N, C] float32 as bytes, with what that loses."""
     moved = rows - centre
-    rounded = moved.abs()
-    peak = rounded.amax(1, keepdim=True)
+    peak = torch.maximum(moved.amax(1, keepdim=True), -moved.amin(1, keepdim=True))
     step = peak / _LEVELS
     moved *= torch.where(peak == 0, 0.0, _LEVELS / peak)
-    torch.round(moved, out=rounded)
+    rounded = moved.round()
     length = torch.linalg.vector_norm(rounded, dim=1, keepdim=True) * step * _SLACK
     error = torch.linalg.vector_norm(moved.sub_(rounded), dim=1, keepdim=True) * step * _SLACK
     error += _ROUNDING * (length + error)  # the rounding of x - m, of the step and of the product with 127 / peak
@@ -95,7 +98,12 @@ def prepare(centroids: Tensor, exact: Exact, centre: Tensor) -> Codebook:
     least = _ROUNDING * float(bias.abs().max()) + TIE * (exact.bias_max + distance * exact.radius) + _UNDERFLOW
     rounding = _ROUNDING * (radius + error) + TIE * exact.radius
     zeros = torch.zeros(len(centroids), dtype=torch.int64)
-    return Codebook(centre, packed, scales, zeros, bias.float(), radius + rounding, error + rounding, least, exact)
+    margin = 2.02 * (centroids.shape[1] + 4) * 2.0**-24 + 2 * TIE
+    return Codebook(
+        centre, packed, scales, zeros, bias.float(), radius + rounding, error + rounding, least,
+        exact.minus.float(), exact.bias.float(), margin * exact.radius,
+        margin * (exact.bias_max + distance * exact.radius) + _UNDERFLOW, exact,
+    )  # fmt: skip
 
 
 def nearest(rows: Tensor, codes: Codes, book: Codebook) -> tuple[Tensor, NDArray[np.intp]]:
@@ -107,11 +115,18 @@ def nearest(rows: Tensor, codes: Codes, book: Codebook) -> tuple[Tensor, NDArray
     best = scores.gather(1, torch.from_numpy(ids).unsqueeze(1))
     row, column = np.divmod(np.flatnonzero(table <= (best + 2 * bound).numpy()), table.shape[1])
     counts = np.bincount(row, minlength=len(table))
-    several = np.flatnonzero(counts > 1)
-    if len(several):
-        chosen = rows[torch.from_numpy(several)].double()
-        ids[several] = _decide(chosen, counts[several], column[counts[row] > 1], book.exact)
-    return torch.from_numpy(ids), np.flatnonzero(counts == 0)
+    undecided = counts == 0
+    if len(row) > len(ids) or undecided.any():
+        several = counts[row] > 1
+        row, column = _closest(rows, row[several], column[several], codes, book)
+        ids[row] = column
+        left = np.bincount(row, minlength=len(table))
+        undecided |= (counts > 1) & (left == 0)
+        several = left[row] > 1
+        if several.any():
+            among = np.flatnonzero(left > 1)
+            ids[among] = _decide(rows[torch.from_numpy(among)].double(), left[among], column[several], book.exact)
+    return torch.from_numpy(ids), np.flatnonzero(undecided)
 
 
 def _products(values: Tensor, book: Codebook) -> Tensor:
@@ -121,17 +136,38 @@ def _products(values: Tensor, book: Codebook) -> Tensor:
     )
 
 
+def _closest(
+    rows: Tensor, row: NDArray, column: NDArray, codes: Codes, book: Codebook
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of pairs of a row and a unit, sorted by row, those that float32 cannot tell from the row's closest."""
+    if not len(row):
+        return row, column
+    counts = np.bincount(row, minlength=len(rows))
+    scores = _sampled(rows, counts, column, book.minus, book.with_minus)
+    margin = (codes.length + codes.error) * book.per_norm + book.least_margin
+    starts = np.flatnonzero(np.diff(row, prepend=-1))
+    limit = np.minimum.reduceat(scores, starts) + margin.numpy()[row[starts], 0]
+    near = scores <= np.repeat(limit, counts[row[starts]])
+    return row[near], column[near]
+
+
 def _decide(rows: Tensor, counts: NDArray, columns: NDArray, exact: Exact) -> NDArray:
     """Ids of rows [N, C] float64, each among its `counts` candidates; near ties to the lower id."""
+    scores = _sampled(rows, counts, columns, exact.minus, exact.bias)
+    starts = np.cumsum(counts) - counts
+    tie = TIE * (rows.norm(dim=1).numpy() * exact.radius + exact.bias_max)
+    limit = np.minimum.reduceat(scores, starts) + tie
+    return np.minimum.reduceat(np.where(scores <= np.repeat(limit, counts), columns, len(exact.bias)), starts)
+
+
+def _sampled(rows: Tensor, counts: NDArray, columns: NDArray, minus: Tensor, bias: Tensor) -> NDArray:
+    """Scores bias + x·minus of each row [N, C] with its `counts` units, which `columns` lists row by row."""
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     where = torch.from_numpy(columns)
-    with_bias = torch.sparse_csr_tensor(torch.from_numpy(starts), where, exact.bias[where],
-                                        size=(len(rows), len(exact.bias)), check_invariants=False)  # fmt: skip
-    scores = torch.sparse.sampled_addmm(with_bias, rows, exact.minus.T).values().numpy()
-    tie = TIE * (rows.norm(dim=1).numpy() * exact.radius + exact.bias_max)
-    limit = np.minimum.reduceat(scores, starts[:-1]) + tie
-    return np.minimum.reduceat(np.where(scores <= np.repeat(limit, counts), columns, len(exact.bias)), starts[:-1])
+    wanted = torch.sparse_csr_tensor(torch.from_numpy(starts), where, bias[where], size=(len(rows), len(bias)),
+                                     check_invariants=False)  # fmt: skip
+    return torch.sparse.sampled_addmm(wanted, rows, minus.T).values().numpy()
 
 
 def block(num_units: int) -> int:
