@@ -192,6 +192,7 @@ def _fit(
 ) -> "tuple[KMeans, FitReport]":
     """corpus: whatever tells this one from others."""
     from speechssl import __version__
+    from speechssl.encoders import layer_dim
     from speechssl.quantizers.kmeans_fit import fit
 
     settings = {
@@ -207,7 +208,7 @@ def _fit(
         "how": [args.precision, args.device, args.window, args.overlap],
     }  # fmt: skip
     return fit(
-        _with_dim(features, pretrained.encoder.dim),
+        _with_dim(features, layer_dim(pretrained.encoder, layer)),
         **settings,
         mode="full" if args.full else "sample",
         device=args.device,

@@ -74,6 +74,17 @@ def test_the_hash_changes_with_codebook_and_encoder_setting_but_not_with_names()
     assert UnitModel(other_encoder, 0, model.quantizer).hash != model.hash
 
 
+def test_a_codebook_is_as_wide_as_its_layer() -> None:
+    """CPC's convolutions and context have widths of their own."""
+    values = {"conv_layers": [[8, 10, 5], [8, 8, 4]], "dim": 6}
+    cpc = Pretrained(encoders.build("cpc", values).eval(), EncoderCard("cpc", values))
+    for layer, channels in ((0, 8), (1, 6)):
+        model = UnitModel(cpc, layer, KMeans(torch.randn(4, channels)))
+        assert len(model(torch.randn(4000), 16000).ids)
+        with pytest.raises(ConfigError, match=f"{channels} channels"):
+            UnitModel(cpc, layer, KMeans(torch.randn(4, 7)))
+
+
 def test_another_encoder_is_an_error_not_other_units(tmp_path: Path) -> None:
     mfcc_model().save(tmp_path)
     config = {"num_mels": 21, "cmvn": True}
