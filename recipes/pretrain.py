@@ -46,6 +46,7 @@ class Data:
     labels: str | None = None  # units per frame of all utterances: an output of `speechssl units`, or its text file
     valid_labels: str | None = None
     group_by: str | None = None  # "speaker", or an extra value such as "utt2lang"; see batching.balance
+    noise: str | None = None  # recordings that an objective may mix with speech (wavlm)
     batching: Batching = field(default_factory=Batching)
 
 
@@ -148,7 +149,7 @@ def open_data(run: Run, spec: str, labels: str | None, encoder: nn.Module) -> Tr
     return open_training_set(
         open_corpus(spec), sample_rate=encoder.sample_rate, normalize=run.normalize,
         labels=None if labels is None else Path(labels), rate_hz=encoder.sample_rate / encoder.conv.hop,
-        group_by=run.data.group_by,
+        group_by=run.data.group_by, noise=None if run.data.noise is None else open_corpus(run.data.noise),
     )  # fmt: skip
 
 

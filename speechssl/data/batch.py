@@ -20,6 +20,7 @@ class Batch:
     ids: tuple[str, ...]
     labels: Tensor | None = None  # [B, T] int64 at the encoder's frame rate, -1 where there is none
     groups: Tensor | None = None  # [B] int64: the utterance's language (or whatever batches are balanced by)
+    noise: Tensor | None = None  # [S'] float32, a recording to mix with utterances
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on a device."""

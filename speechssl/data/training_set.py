@@ -36,6 +36,7 @@ class TrainingSet:
     groups: np.ndarray | None = None  # [N] int64
     group_names: tuple[str, ...] = ()
     normalize: bool = False  # zero mean and unit variance of every whole utterance
+    noise: Corpus | None = None  # recordings of which each batch gets one, for objectives that mix
 
     @property
     def hours(self) -> float:
@@ -45,7 +46,7 @@ class TrainingSet:
 
 def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
-    group_by: str | None = None, threads: int = 8,
+    group_by: str | None = None, noise: Corpus | None = None, threads: int = 8,
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
 
@@ -68,7 +69,8 @@ def open_training_set(
         reasons = ", ".join(sorted({reason for _, reason in failures})[:3])
         raise DataError(f"{corpus.source}: none of {len(utterances)} utterances can be used ({reasons})")
     groups, names = (None, ()) if group_by is None else _groups(utterances, group_by)
-    return TrainingSet(corpus, sample_rate, seconds, tuple(failures), frame_labels, groups, names, normalize)
+    return TrainingSet(corpus, sample_rate, seconds, tuple(failures), frame_labels, groups, names, normalize,
+                       noise)  # fmt: skip
 
 
 def _seconds(utterance: Utterance) -> float | str:
@@ -194,6 +196,7 @@ class _Order:
 
     utterances: tuple[Utterance, ...]
     seeds: tuple[int, ...]
+    noise: Utterance | None
 
 
 @dataclass(frozen=True)
@@ -214,11 +217,14 @@ class _Orders(Sampler[_Order]):
     epoch: int
 
     def __iter__(self) -> Iterator[_Order]:
-        utterances = self.batches.data.corpus.utterances
+        data = self.batches.data
+        utterances = data.corpus.utterances
+        noises = data.noise.utterances if data.noise is not None else ()
         for number in self.numbers:
             rows = self.plan[number].tolist()
             seeds = tuple(_mix(self.batches.seed, self.epoch, number, place) for place in range(len(rows)))
-            yield _Order(tuple(utterances[row] for row in rows), seeds)
+            noise = noises[seeds[0] % len(noises)] if len(noises) else None
+            yield _Order(tuple(utterances[row] for row in rows), seeds, noise)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -244,6 +250,12 @@ class _Reader(Dataset[_Read]):
             waves.append(torch.from_numpy(wave))
             kept.append(place)
             starts.append(start)
+        noise = None
+        if order.noise is not None:
+            try:
+                noise = torch.from_numpy(self._read(order.noise, order.seeds[0])[0])
+            except AudioError as error:
+                failures.append((order.noise.id, error.code))
         batch = None
         if waves:
             batch = Batch(
@@ -251,6 +263,7 @@ class _Reader(Dataset[_Read]):
                 lengths=torch.tensor([len(wave) for wave in waves]),
                 seeds=torch.tensor([order.seeds[place] for place in kept]),
                 ids=tuple(order.utterances[place].id for place in kept),
+                noise=noise,
             )
         return _Read(batch, tuple(kept), tuple(starts), tuple(failures))
 
