@@ -43,7 +43,7 @@ class Predicted:
 
     loss: Tensor
     count: int
-    correct: float  # true ones with a score above 0, and distractors below, as a share of either
+    correct: float  # pairs whose true frame scores above all of its distractors
 
     @property
     def scalars(self) -> dict[str, Tensor | float]:
@@ -76,7 +76,7 @@ class FuturePrediction(nn.Module):
                 true, others = future_scores(mine, z[row, :num_frames], drawn, step=step)
                 loss = loss + step_loss(true, others, config.weight)
                 count += len(true)
-                correct += float((true > 0).sum() + (others < 0).float().mean(1).sum()) / 2
+                correct += float((true > others.amax(1)).sum())
         return Predicted(loss, count, correct)
 
 
