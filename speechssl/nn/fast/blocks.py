@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechssl.nn.alibi import AlibiTransformer
 from speechssl.nn.attention import Attention
 from speechssl.nn.fast.conv import layer_norm
 from speechssl.nn.fast.linear import PackedLinear
@@ -40,31 +41,26 @@ class FastAttention:
             self._gate = weight.clone(), bias.clone(), attention.gate_scale.detach().view(-1, 1).clone()
 
     def __call__(self, x: Tensor, residual: Tensor, positions: Tensor | None) -> Tensor:
-        """residual + attention(x), all [T, C]; `positions` as `Transformer.positions` gave them."""
-        query, key, value = self._split(x)
-        if self._gate is None and self._inputs.dtype == torch.bfloat16:
+        """residual + attention(x), all [T, C]; `positions` [H, 2 T - 1]: biases of distances 1 - T..T - 1."""
+        query, key, value = self._split(x, positions is not None)
+        if positions is not None:
+            y = self._biased(x, query, key, value, positions)
+        elif self._inputs.dtype == torch.bfloat16:
             return self._out.plus(_attend_low(query[0], key[0], value[0]), residual)
-        if self._gate is None:
-            y = F.scaled_dot_product_attention(query, key, value)
         else:
-            assert positions is not None
-            y = self._gated(x, query, key, value, positions)
+            y = F.scaled_dot_product_attention(query, key, value)
         return self._out.plus(y[0].transpose(0, 1).flatten(1), residual)
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _split(self, x: Tensor, biased: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value, each [1, H, T, C / H]; views of one product. With biases to come in float32."""
         x = self._inputs(x)
-        x = x if self._gate is None else x.float()
+        x = x.float() if biased else x
         query, key, value = x.unflatten(1, (3, self._heads, -1)).permute(1, 2, 0, 3).unsqueeze(1)
         return query, key, value
 
-    def _gated(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
-        """Attention [1, H, T, C / H] with the biases of `table` [H, 2 T - 1] times each query's gate."""
-        assert self._gate is not None
-        weight, bias, scale = self._gate
-        gates = F.linear(x.unflatten(1, (self._heads, -1)), weight, bias).sigmoid_()  # [T, H, 2]
-        first, second = gates.permute(2, 1, 0)
-        gate = (first * (second * scale - 1) + 2).unsqueeze(-1)  # [H, T, 1]
+    def _biased(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
+        """Attention [1, H, T, C / H] with the biases of `table` [H, 2 T - 1], times the queries' gates where there are some."""
+        gate = self._gates(x)
         # The row of query i begins at entry T - 1 - i: with the queries in reverse all rows are one ascending view.
         query, gate, rows = query.flip(2), gate.flip(1), table.unfold(1, len(x), 1)
         y = torch.empty_like(query)
@@ -73,6 +69,15 @@ class FastAttention:
             mask = (gate[:, some] * rows[:, some]).unsqueeze(0)
             y[:, :, some] = F.scaled_dot_product_attention(query[:, :, some], key, value, attn_mask=mask)
         return y.flip(2)
+
+    def _gates(self, x: Tensor) -> Tensor:
+        """Each query's gate [H, T, 1], ones where this attention has none."""
+        if self._gate is None:
+            return x.new_ones(self._heads, len(x), 1)
+        weight, bias, scale = self._gate
+        gates = F.linear(x.unflatten(1, (self._heads, -1)), weight, bias).sigmoid_()  # [T, H, 2]
+        first, second = gates.permute(2, 1, 0)
+        return (first * (second * scale - 1) + 2).unsqueeze(-1)
 
 
 def _attend_low(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -126,17 +131,31 @@ class _RelativeBias:
         return self._table[relative_buckets(distances, self._num_buckets, self._max_distance)].T.contiguous()
 
 
+class _DistanceBias:
+    """`AlibiTransformer.positions` as biases of distances."""
+
+    def __init__(self, transformer: AlibiTransformer) -> None:
+        self._falls = (transformer.slopes * transformer.scale.clamp(min=0)).detach().float().clone()
+
+    def __call__(self, num_frames: int) -> Tensor:
+        return -self._falls.unsqueeze(1) * torch.arange(1 - num_frames, num_frames).abs()
+
+
 class FastTransformer:
     """`Transformer`: its outer norm and its blocks."""
 
     def __init__(self, transformer: Transformer, dtype: torch.dtype) -> None:
         """TypeError for a kind it does not know."""
-        if type(transformer) not in (Transformer, RelativeTransformer):
+        if type(transformer) not in (Transformer, RelativeTransformer, AlibiTransformer):
             raise TypeError(f"no fast form of {type(transformer).__name__}")
         self._norm_first = transformer.norm_first
         self._norm = layer_norm(transformer.norm)
         self._blocks = [FastBlock(block, dtype) for block in transformer.layers]
-        self._relative = _RelativeBias(transformer) if isinstance(transformer, RelativeTransformer) else None
+        self._relative: _RelativeBias | _DistanceBias | None = None
+        if isinstance(transformer, RelativeTransformer):
+            self._relative = _RelativeBias(transformer)
+        elif isinstance(transformer, AlibiTransformer):
+            self._relative = _DistanceBias(transformer)
 
     def states(self, x: Tensor, upto: int | None = None) -> Iterator[Tensor]:
         """States 0..upto, each [T, C], of x [T, C] (frames plus positional embedding), T > 0."""
