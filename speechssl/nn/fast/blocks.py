@@ -59,7 +59,7 @@ class FastAttention:
         return query, key, value
 
     def _biased(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, table: Tensor) -> Tensor:
-        """Attention [1, H, T, C / H] with the biases of `table` [H, 2 T - 1], times the queries' gates where there are some."""
+        """Attention [1, H, T, C / H] with the biases of `table` [H, 2 T - 1], times gates if it has some."""
         gate = self._gates(x)
         # The row of query i begins at entry T - 1 - i: with the queries in reverse all rows are one ascending view.
         query, gate, rows = query.flip(2), gate.flip(1), table.unfold(1, len(x), 1)
