@@ -3,6 +3,9 @@
     python -m recipes.pretrain recipes/conf/hubert.toml run=exp/hubert data.train=data/train data.labels=exp/units
     python -m recipes.pretrain recipes/conf/hubert.toml recipes/conf/tiny.toml data.train=data/dev data.labels=exp/units
     torchrun --nproc-per-node 8 -m recipes.pretrain recipes/conf/hubert.toml device=cuda data.train=...
+    python -m recipes.pretrain recipes/conf/wav2vec2.toml 'encoder={checkpoint="facebook/wav2vec2-base"}' data.train=...
+
+The last goes on from an encoder that somebody trained (a folder, file or name); what the objective adds starts afresh.
 
 Takes TOML files, of which the later win, and key=value overrides. recipes/conf has the papers' settings; tiny.toml
 makes any of them small enough for two cores. Builds things in order: data, encoder, objective, trainer. Goes on from

@@ -99,5 +99,6 @@ TINY: dict[str, list[Case]] = {
         # the diversity loss is about all frames of a batch together
         Case({"dim": 8, "entries": 5, "negatives": 6}, family="wav2vec2", additive=False),
         Case({"dim": 8, "entries": 5, "negatives": 6, "diversity": 0.0}, family="wav2vec2", encoder=LARGE),
+        Case({"dim": 8, "entries": 5, "negatives": 6, "diversity": 0.0}, family="sew", encoder=SQUEEZED),
     ],
 }
