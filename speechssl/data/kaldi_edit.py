@@ -138,7 +138,7 @@ def _replace(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> str:
     with naming(folder), new_folder(backup) as kept, new_folder(ready) as fixed:
         for path in folder.iterdir():
             if path.is_file() and not path.name.startswith("."):
-                shutil.copy2(path, kept / path.name)
+                shutil.copy2(path, kept / path.name, follow_symlinks=False)
         for name, table in tables.items():
             write_table(fixed / name, table.items())
     for name in tables:

@@ -51,8 +51,9 @@ class Architecture:
         """Refuse what cannot be built or would have no effect."""
         if not self.conv_layers or min(min(layer) for layer in self.conv_layers) < 1:
             raise ConfigError(f"conv_layers needs (channels, kernel, stride) triples >= 1, got {self.conv_layers}")
-        if min(self.dim, self.ffn_dim, self.num_heads, self.pos_conv_kernel, self.pos_conv_depth) < 1:
-            raise ConfigError("dim, ffn_dim, num_heads, pos_conv_kernel and pos_conv_depth must be at least 1")
+        position = (self.pos_conv_kernel, self.pos_conv_depth, self.pos_conv_groups)
+        if min(self.dim, self.ffn_dim, self.num_heads, *position) < 1:
+            raise ConfigError("dim, ffn_dim, num_heads, pos_conv_kernel, _depth and _groups must be at least 1")
         if self.num_layers < 0 or self.dim % self.num_heads or self.dim % self.pos_conv_groups:
             raise ConfigError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads} and of "
                               f"pos_conv_groups={self.pos_conv_groups}, num_layers={self.num_layers} >= 0")  # fmt: skip

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from speechssl.errors import DataError
 
-MOST_FRAMES = 1 << 26  # of one utterance: two weeks at 50 Hz
+MOST_FRAMES = 1 << 24  # of one utterance: 93 hours at 50 Hz
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,9 @@ class Attack:
     may_connect: bool = False  # to this machine
 
 
-def file(name: str, data: bytes) -> Callable[[Path], object]:
-    """Put one file there."""
-    return lambda home: (home / name).write_bytes(data)
+def file(name: str, data: bytes | Callable[[], bytes]) -> Callable[[Path], object]:
+    """Put one file there; what is large is made only then."""
+    return lambda home: (home / name).write_bytes(data() if callable(data) else data)
 
 
 def files(contents: dict[str, bytes]) -> Callable[[Path], object]:

@@ -1,6 +1,7 @@
 """Malicious corpora and configs: commands, tables, archives, manifests, ids, data directories, TOML, recordings."""
 # ruff: noqa: E501 (a table: one attack, one entry)
 
+import functools
 import gzip
 import json
 import os
@@ -206,9 +207,15 @@ def _extract(home: Path, key: str, store: str) -> None:
         run_features(corpus, home / "out", spec, format=store, options=options)
 
 
+def _directory(home: Path) -> None:
+    """A good data directory, home/d; home is the working directory."""
+    audio.write(home / "a.wav", np.zeros(1600, np.float32), 16000)
+    tables = {"wav.scp": b"b a.wav\na a.wav\n", "utt2spk": b"b s\na s\n", "text": b"b x\na y\n"}
+    files({f"d/{name}": data for name, data in tables.items()})(home)
+
+
 def directories() -> Iterator[Attack]:
     """Kaldi directories laid out to make a repair write, or read, elsewhere."""
-    good = {"d/wav.scp": b"b /b.wav\na /a.wav\n", "d/utt2spk": b"b s\na s\n", "d/text": b"b x\na y\n"}
     links = {
         f".{name}.tmp": "../../outside/precious" for name in ("wav.scp", "utt2spk", "text", "spk2utt")
     } | {".backup": "../../outside", ".backup.1": "../../outside", "spk2utt": "../../outside/precious", "lang": "../../outside/precious",
@@ -216,7 +223,7 @@ def directories() -> Iterator[Attack]:
     for name, target in links.items():
 
         def make(home: Path, name: str = name, target: str = target) -> None:
-            files(good)(home)
+            _directory(home)
             (home / "d" / name).symlink_to(target)
 
         for action, use in {"fix": lambda home: fix_dir(home / "d"), "check": lambda home: check_dir(home / "d", audio=True),
@@ -226,7 +233,7 @@ def directories() -> Iterator[Attack]:
     for name in ("wav.scp", "utt2spk", "segments", "text", "feats.scp"):
 
         def fifo(home: Path, name: str = name) -> None:
-            files(good)(home)
+            _directory(home)
             (home / "d" / name).unlink(missing_ok=True)
             os.mkfifo(home / "d" / name)
 
@@ -267,9 +274,13 @@ def configs() -> Iterator[Attack]:
         )
 
 
+@functools.cache
+def _gzipped(byte: bytes) -> bytes:
+    return gzip.compress(byte * (200 << 20), 1)
+
+
 def bombs() -> Iterator[Attack]:
     """Small files of text and of sound that stand for large ones."""
-    zeros, spaces = gzip.compress(bytes(300 << 20), 1), gzip.compress(b" " * (300 << 20), 1)
     for name, read in {
         "x.jsonl.gz": lambda home: open_corpus(home / "x.jsonl.gz"),
         "cuts.jsonl.gz": lambda home: open_corpus(home / "cuts.jsonl.gz"),
@@ -277,8 +288,8 @@ def bombs() -> Iterator[Attack]:
         "a.txt.gz": lambda home: read_alignments(home / "a.txt.gz"),
         "u.txt.gz": lambda home: read_unit_file(home / "u.txt.gz", num_units=4, unit_rate=50.0),
     }.items():
-        yield Attack("bombs in text and sound", f"a line of zeros, {name}", file(name, zeros), read)
-        yield Attack("bombs in text and sound", f"a line of spaces, {name}", file(name, spaces), read)
+        yield Attack("bombs in text and sound", f"a line of zeros, {name}", file(name, lambda: _gzipped(b"\0")), read)
+        yield Attack("bombs in text and sound", f"a line of spaces, {name}", file(name, lambda: _gzipped(b" ")), read)
     long = {"id": "u", "units": [1], "durations": [(1 << 31) - 1], "rate_hz": 50.0, "num_units": 4}
     many = {"id": "u", "units": [1], "rate_hz": 50.0, "num_units": 1 << 40}
     for name, row in {"a unit of two years": long, "a trillion units": many, "negative": {**long, "durations": [-5]},
@@ -316,3 +327,18 @@ def bombs() -> Iterator[Attack]:
 def attacks() -> Iterator[Attack]:
     for group in (commands, manifests, archives, ids, directories, configs, bombs):
         yield from group()
+
+
+CONTROLS: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "wav.scp": (
+        lambda home: (_recording_and_model(home), (home / "wav.scp").write_text("u a.wav\n")),
+        lambda home: _read_all(home / "wav.scp"),
+    ),
+    "data directory": (
+        _directory,
+        lambda home: split_dir(home / "d", home / "parts", 2) if fix_dir(home / "d", home / "e") else None,
+    ),
+    "units": (_recording_and_model, lambda home: _extract(home, "plain", "units")),
+    "features": (_recording_and_model, lambda home: _extract(home, "plain", "ark")),
+    "config": (file("x.toml", b"dim = 768\n"), lambda home: config.load(hubert.Config, home / "x.toml")),
+}

@@ -91,7 +91,7 @@ def faiss(kind: bytes = b"IxF2", *, dim: int = 3, count: int = 4, floats: int = 
 
 
 def codebooks() -> Iterator[Attack]:
-    def attack(name: str, ending: str, data: bytes) -> Attack:
+    def attack(name: str, ending: str, data: bytes | Callable[[], bytes]) -> Attack:
         return Attack("codebooks", name, file(f"evil{ending}", data), lambda home: load_kmeans(home / f"evil{ending}"))
 
     objects = io.BytesIO()
@@ -119,10 +119,12 @@ def codebooks() -> Iterator[Attack]:
     yield attack(".npz, pickled object", ".npz", npz({"centroids.npy": objects.getvalue()}))
     yield attack(".npz, name leaves the folder", ".npz", npz({"../../outside/precious.npy": good.getvalue()}))
     yield attack(".npz, absolute name", ".npz", npz({"/etc/evil.npy": good.getvalue()}))
-    yield attack(".npz, bomb", ".npz", npz({"a.npy": bytes(120 << 20)}, zipfile.ZIP_DEFLATED))
-    yield attack(".npz, ten bombs", ".npz", npz({f"{i}.npy": bytes(20 << 20) for i in range(10)}, zipfile.ZIP_DEFLATED))
-    yield attack(".npz, bz2 bomb", ".npz", npz({"a.npy": bytes(80 << 20)}, zipfile.ZIP_BZIP2))
-    yield attack(".npz, lzma bomb", ".npz", npz({"a.npy": bytes(80 << 20)}, zipfile.ZIP_LZMA))
+    yield attack(".npz, bomb", ".npz", lambda: npz({"a.npy": bytes(120 << 20)}, zipfile.ZIP_DEFLATED))
+    yield attack(
+        ".npz, ten bombs", ".npz", lambda: npz({f"{i}.npy": bytes(20 << 20) for i in range(10)}, zipfile.ZIP_DEFLATED)
+    )
+    yield attack(".npz, bz2 bomb", ".npz", lambda: npz({"a.npy": bytes(80 << 20)}, zipfile.ZIP_BZIP2))
+    yield attack(".npz, lzma bomb", ".npz", lambda: npz({"a.npy": bytes(80 << 20)}, zipfile.ZIP_LZMA))
     yield attack(".npz, zip in a zip", ".npz", npz({"a.npy": npz({"a.npy": good.getvalue()})}))
     whole = {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48]}
     for name, data in {
@@ -368,3 +370,30 @@ def _codebook(dim: int) -> Any:
 def attacks() -> Iterator[Attack]:
     for group in (pickled, torch_files, codebooks, special_files, huggingface, fairseq, fairseq2, unit_models):
         yield from group()
+
+
+CONTROLS: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "torch file": (
+        file("x.pt", pickle_attacks.torch_zip(torch_attacks.tensor())),
+        lambda home: read_pickle_file(home / "x.pt"),
+    ),
+    "codebook": (
+        file("x.npy", npy(b"{'descr': '<f4', 'fortran_order': False, 'shape': (4, 3), }\n")),
+        lambda home: load_kmeans(home / "x.npy"),
+    ),
+    "safetensors": (
+        file("x.safetensors", safetensors({"centroids": {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 48]}})),
+        lambda home: load_kmeans(home / "x.safetensors"),
+    ),
+    "faiss": (file("x.index", faiss()), lambda home: load_kmeans(home / "x.index")),
+    "Hugging Face folder": (
+        lambda home: export.write(home, tiny(), "huggingface"),
+        lambda home: convert.load(home, normalize=False),
+    ),
+    "fairseq2 folder": (
+        lambda home: export.write(home, tiny(), "fairseq2"),
+        lambda home: convert.load(home, normalize=False),
+    ),
+    "unit model": (lambda home: mfcc_model(4).save(home), UnitModel.load),
+    "embedded unit model": (lambda home: UnitModel(tiny(), 1, _codebook(8)).save(home), UnitModel.load),
+}

@@ -32,11 +32,12 @@ _made: dict[str, bytes] = {}
 
 
 def folder(home: Path) -> None:
-    """home/OUT: a finished output folder; home/audio, home/model: what it was made of. Kept for the next attack."""
-    corpus(home / "audio", 2, seconds=0.1)
-    mfcc_model(4).save(home / "model")
-    if not _made:
+    """home/OUT: a finished output folder; audio/ and model/, of which it was made, lie beside home for all attacks."""
+    if not (home.parent / "audio").exists():
+        corpus(home.parent / "audio", 2, seconds=0.1)
+        mfcc_model(4).save(home.parent / "model")
         again(home)
+        _made.clear()
         _made.update({name: data for name, data in contents(home / "OUT").items() if not name.startswith("lock")})
     for name, data in _made.items():
         path = home / "OUT" / name
@@ -46,7 +47,8 @@ def folder(home: Path) -> None:
 
 def again(home: Path) -> None:
     """The command that makes OUT, or goes on with it."""
-    run_units(open_corpus(home / "audio"), home / "OUT", ModelSpec(str(home / "model")), outputs=[Output("jsonl", True)],
+    audio, model = home.parent / "audio", ModelSpec(str(home.parent / "model"))
+    run_units(open_corpus(audio), home / "OUT", model, outputs=[Output("jsonl", True)],
               shard_size=1, options=Options(workers=0, quiet=True))  # fmt: skip
 
 
@@ -386,3 +388,9 @@ def _heading(server: FileServer, header: str, value: str) -> str:
 def attacks() -> Iterator[Attack]:
     for group in (outputs, pages, terminals, servers):
         yield from group()
+
+
+CONTROLS: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "output folder": (folder, every_use),
+    "server": (lambda home: None, lambda home: _fetch(home, _evil)),
+}

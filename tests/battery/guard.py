@@ -128,7 +128,7 @@ def _look(seen: Seen, event: str, args: tuple[Any, ...]) -> None:
             seen.written.append(what)
     elif event in _WRITES:
         changed = args[:2] if event == "os.rename" else args[1:2] if event in ("os.symlink", "os.link") else args[:1]
-        follows = event in ("os.truncate", "os.chmod", "os.chown", "os.utime")
+        follows = event in ("os.truncate", "os.chmod", "os.chown")  # os.utime does not say
         if not all(_is_below(path, seen.home, args, follow=follows) for path in changed):
             seen.written.append(what)
     elif event in _CONNECTS:

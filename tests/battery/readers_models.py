@@ -27,8 +27,6 @@ from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.quantizers.kmeans import KMeans
 from speechssl.units.model import UnitModel
 from tests.battery.mutations import Case, Reader
-from tests.convert import oracles
-from tests.convert.fairseq_files import settings, state_dict
 from tests.units.test_model import mfcc_model
 
 CENTROIDS = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
@@ -176,13 +174,16 @@ def tiny() -> Pretrained:
 
 
 def fairseq_files(folder: Path) -> Sequence[Case]:
-    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "conv_dim": (4,) * 7}  # fmt: skip
-    _, config_class, model_class, values = oracles.VARIANTS["hubert-base"]
-    model = model_class(config_class(**{**values, **sizes})).eval()
-    config = {"task": {"normalize": False}, "model": settings(model, "hubert")}
-    old = argparse.Namespace(**config["model"], arch="hubert", normalize=False)
-    made = [{"model": state_dict(model), "cfg": config}, {"model": state_dict(model), "args": old, "cfg": None}]
+    state = tables.fairseq("hubert").to_theirs(tiny().encoder.state_dict(), where="x")
+    model = {
+        "_name": "hubert", "extractor_mode": "default", "encoder_layers": 1, "encoder_embed_dim": 8,
+        "encoder_ffn_embed_dim": 8, "encoder_attention_heads": 2, "activation_fn": "gelu", "layer_norm_first": False,
+        "conv_feature_layers": "[(4, 10, 5)] + [(4, 3, 2)] * 4 + [(4, 2, 2)] * 2", "conv_bias": False, "conv_pos": 4,
+        "conv_pos_groups": 2, "dropout": 0.1, "latent_temp": (2, 0.5, 0.999995),
+    }  # fmt: skip
+    old = argparse.Namespace(**model, arch="hubert", normalize=False)
+    config = {"task": {"normalize": False}, "model": model}
+    made = [{"model": state, "cfg": config}, {"model": state, "args": old, "cfg": None}]
     data = [saved(lambda path, m=m: torch.save(m, path), folder / "x.pt") for m in made]  # type: ignore[misc]
     stream = saved(lambda path: torch.save(made[0], path, _use_new_zipfile_serialization=False), folder / "y.pt")
     return [*(inside("x.pt", d, "data.pkl") for d in data), Case({"x.pt": stream})]

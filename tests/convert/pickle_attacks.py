@@ -239,7 +239,7 @@ def bombs() -> dict[str, bytes]:
         + text("|") + b"NNNK\x01K\x01K\x00tb\x89C\x00tb.",
         "bytes-dtype-of-no-width": numpy_array + b"(K\x01" + huge + b"\x85" + name("numpy", "dtype") + text("S0")
         + b"\x89\x88\x87R(K\x03" + text("|") + b"NNNK\x00K\x01K\x00tb\x89C\x00tb.",
-        "zlib-of-zeros": zlib.compress(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 28) + bytes(1 << 28) + b".", 9),
+        "zlib-of-zeros": zlib.compress(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 27) + bytes(1 << 27) + b".", 1),
     }  # fmt: skip
 
 
