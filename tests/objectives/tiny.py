@@ -76,6 +76,10 @@ TINY: dict[str, list[Case]] = {
         Case({"code_dim": 8, "masking": {"gradient": 1.0}}, labels=True),
         Case({"code_dim": 8, "unmasked_weight": 0.5, "masking": {"channels": {"share": 0.3}}}, labels=True),
     ],
+    "mp3": [
+        Case({"max_positions": 60, "hidden": 0.3}, family="wav2vec2"),
+        Case({"max_positions": 60, "hidden": 0.3, "gradient": 0.5}, encoder=LARGE),
+    ],
     "vq_wav2vec": [
         # five entries are few, and the noise keeps on choosing others
         Case(
