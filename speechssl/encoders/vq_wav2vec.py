@@ -1,8 +1,9 @@
 """vq-wav2vec (arXiv:1910.05453): wav2vec whose frames are quantized before they get their context, 100 Hz.
 
 Layer 0 is the quantized z, layer 1 is c; `codes` gives the entries chosen, which BERT is trained on. Quantizers: Gumbel
-softmax over the logits of a small network, or online k-means behind a projection with a group norm (one group per
-codebook), which the released code has and the paper does not mention.
+softmax over the logits of a small network, or online k-means behind a projection with a group norm, which the released
+code has (one group per codebook) and the paper does not mention. A norm of that kind leaves what all frames have in
+common, so that they begin in a few entries and may end in one; `kmeans_norm="channel"` takes it away.
 
 B utterances, S samples, T frames, C channels, G codebooks of V entries, N real frames of all utterances.
 """
@@ -40,6 +41,7 @@ class Config:
     entries: int = 320  # vq_vars, V
     shared: bool = True  # combine_groups: one codebook for all groups
     depth: int = 2  # vq_depth, gumbel only: layers of the network that gives the logits
+    kmeans_norm: Literal["group", "channel"] = "group"  # k-means only: over each codebook's channels, or each channel
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built or would have no effect."""
@@ -52,6 +54,8 @@ class Config:
                               f"{self.conv_layers[-1][0]} channels evenly")  # fmt: skip
         if self.quantizer == "kmeans" and self.depth != 2:
             raise ConfigError(f'depth={self.depth} has no effect with quantizer="kmeans"')
+        if self.quantizer == "gumbel" and self.kmeans_norm != "group":
+            raise ConfigError(f'kmeans_norm="{self.kmeans_norm}" has no effect with quantizer="gumbel"')
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Model(CausalEncoder):
             )  # fmt: skip
         else:
             self.project = nn.Conv1d(conv.dim, conv.dim, 1, groups=config.groups, bias=False)
-            self.project_norm = TimeNorm(conv.dim, groups=config.groups)
+            self.project_norm = TimeNorm(conv.dim, groups=config.groups if config.kmeans_norm == "group" else None)
             self.quantizer = VectorQuantizer(conv.dim, entries=config.entries, groups=config.groups,
                                              shared=config.shared)  # fmt: skip
 
@@ -94,7 +98,8 @@ class Model(CausalEncoder):
         """
         valid = valid_mask(lengths, x.shape[1])
         if self.project is not None and self.project_norm is not None and x.shape[1]:
-            mine = None if moments is None else moments.columns(len(self.conv.layers), len(self.conv.layers) + self._g)
+            first = len(self.conv.layers)  # norms before this one, of one group each
+            mine = None if moments is None else moments.columns(first, first + self.project_norm.groups)
             x = self.project_norm(self.project(x.transpose(1, 2)), lengths, mine).transpose(1, 2)
         inputs = x[valid]
         if isinstance(self.quantizer, GumbelQuantizer):

@@ -34,6 +34,7 @@ TINY: dict[str, list[dict[str, Any]]] = {
     "vq_wav2vec": [
         {"conv_layers": HALF, "context_kernels": (2, 3, 4), "entries": 5},
         {"conv_layers": HALF, "context_kernels": (2, 3), "entries": 5, "quantizer": "kmeans", "shared": False},
+        {"conv_layers": HALF, "context_kernels": (2,), "entries": 5, "quantizer": "kmeans", "kmeans_norm": "channel"},
     ],
     "wav2vec": [
         {"conv_layers": HALF, "context_kernels": (3, 3, 3)},

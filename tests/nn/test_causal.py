@@ -79,7 +79,9 @@ def test_the_context_does_not_see_the_future(family: str) -> None:
     torch.testing.assert_close(start, whole[:, : int(counts)], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("family", "case"), [("wav2vec", 0), ("wav2vec", 1), ("vq_wav2vec", 0), ("vq_wav2vec", 1)])
+@pytest.mark.parametrize(
+    ("family", "case"), [("wav2vec", 0), ("wav2vec", 1), ("vq_wav2vec", 0), ("vq_wav2vec", 1), ("vq_wav2vec", 2)]
+)
 def test_the_context_of_a_long_recording_equals_that_of_one_pass(family: str, case: int) -> None:
     """Its convolutions see a known stretch of the past, and every norm has the statistics of the whole recording."""
     model = pretrained(family, case)
@@ -87,7 +89,7 @@ def test_the_context_of_a_long_recording_equals_that_of_one_pass(family: str, ca
     assert relative_error(model.features_long(wav, 1, **WINDOWS), model.features(wav, 1)) <= 1e-9
 
 
-@pytest.mark.parametrize("case", [0, 1])
+@pytest.mark.parametrize("case", [0, 1, 2])
 def test_codes_are_those_of_the_quantized_layer(case: int) -> None:
     model = encoders.build("vq_wav2vec", TINY["vq_wav2vec"][case]).eval()
     randomize(model)
