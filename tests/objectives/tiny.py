@@ -80,6 +80,9 @@ TINY: dict[str, list[Case]] = {
         Case({"max_positions": 60, "hidden": 0.3}, family="wav2vec2"),
         Case({"max_positions": 60, "hidden": 0.3, "gradient": 0.5}, encoder=LARGE),
     ],
+    "unit_bert": [
+        Case({**STARTS, "dim": 16, "ffn_dim": 24, "num_layers": 2, "num_heads": 4, "max_positions": 64}, labels=True),
+    ],
     "vq_wav2vec": [
         # five entries are few, and the noise keeps on choosing others
         Case(

@@ -1,4 +1,4 @@
-"""Every file in recipes/conf builds what it says, as it is and with the tiny one of its encoder's family behind it."""
+"""Every file in recipes/conf builds what it says, as it is and with the tiny one of its objective or encoder."""
 
 from pathlib import Path
 from typing import get_type_hints
@@ -22,8 +22,9 @@ def test_every_objective_has_the_papers_settings() -> None:
 def test_a_config_builds_its_model_and_stores_whole(name: str, small: bool, tmp_path: Path) -> None:
     run = config.load(Run, CONF / f"{name}.toml")
     if small:
-        own = CONF / f"tiny_{run.encoder['family']}.toml"
-        run = config.load(Run, [CONF / f"{name}.toml", own if own.exists() else CONF / "tiny.toml"])
+        own = [CONF / f"tiny_{kind}.toml" for kind in (run.objective, run.encoder["family"])]
+        tiny = next((path for path in own if path.exists()), CONF / "tiny.toml")
+        run = config.load(Run, [CONF / f"{name}.toml", tiny])
     with torch.device("meta"):  # shapes without memory
         encoder, card = make_encoder(run)
         labels = 100 if "num_labels" in get_type_hints(objectives.config_class(run.objective)) else None
