@@ -25,11 +25,15 @@ from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
 
 
-def position_loss(logits: Tensor, positions: Tensor, lengths: Tensor) -> Tensor:
-    """The negative log likelihood of positions [N] under logits [N, P], summed; utterances have lengths [N] places."""
+def within(logits: Tensor, lengths: Tensor) -> Tensor:
+    """logits [N, P] with -inf at places that an utterance of lengths [N] frames does not have, float32."""
     places = torch.arange(logits.shape[1], device=logits.device)
-    outside = places >= lengths.unsqueeze(1)
-    return F.cross_entropy(logits.float().masked_fill(outside, float("-inf")), positions, reduction="sum")
+    return logits.float().masked_fill(places >= lengths.unsqueeze(1), float("-inf"))
+
+
+def position_loss(logits: Tensor, positions: Tensor) -> Tensor:
+    """The negative log likelihood of positions [N] under logits [N, P], summed."""
+    return F.cross_entropy(logits, positions, reduction="sum")
 
 
 def context_mask(lengths: Tensor, num_frames: int, hidden: float, seeds: Tensor) -> Tensor:
@@ -84,10 +88,9 @@ class Objective(nn.Module):
         x = encoder.transformer(projected, context)
         valid = valid_mask(lengths, x.shape[1])
         positions = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)[valid]
-        logits = self.prediction(x[valid])
+        logits = within(self.prediction(x[valid]), lengths.unsqueeze(1).expand(-1, x.shape[1])[valid])
         count = len(logits)
-        within = lengths.unsqueeze(1).expand(-1, x.shape[1])[valid]
-        loss = position_loss(logits, positions, within)
+        loss = position_loss(logits, positions)
         told = logits.argmax(-1)
         scalars: dict[str, Tensor | float] = {
             "position_loss": loss.detach() / max(1, count),

@@ -8,7 +8,7 @@ import torch
 from speechssl import encoders, objectives
 from speechssl.data.batch import Batch
 from speechssl.errors import ConfigError, DataError
-from speechssl.objectives.mp3 import context_mask, position_loss
+from speechssl.objectives.mp3 import context_mask, position_loss, within
 from tests.objectives.tiny import ENCODER, RELATIVE, SQUEEZED
 
 
@@ -20,7 +20,7 @@ def test_the_loss_and_its_gradients_are_the_formula() -> None:
     total = slow.new_zeros(())
     for row, place, length in zip(slow, positions.tolist(), lengths.tolist(), strict=True):
         total = total - row[place] + sum(row[k].exp() for k in range(length)).log()  # type: ignore[union-attr]
-    loss = position_loss(fast, positions, lengths)
+    loss = position_loss(within(fast, lengths), positions)
     total.backward(), loss.backward()
     assert float(loss.detach()) == pytest.approx(float(total.detach()), rel=1e-5)
     torch.testing.assert_close(fast.grad, slow.grad, rtol=1e-4, atol=1e-6)
@@ -29,7 +29,15 @@ def test_the_loss_and_its_gradients_are_the_formula() -> None:
 def test_by_hand() -> None:
     """Nothing known about 4 places costs ln 4, whatever is said of places that do not exist."""
     logits = torch.tensor([[0.0, 0, 0, 0, 100]])
-    assert float(position_loss(logits, torch.tensor([2]), torch.tensor([4]))) == pytest.approx(math.log(4))
+    assert float(position_loss(within(logits, torch.tensor([4])), torch.tensor([2]))) == pytest.approx(math.log(4))
+
+
+def test_places_behind_the_end_are_never_told() -> None:
+    objective = objectives.build("mp3", encoders.build("wav2vec2", ENCODER), {})
+    with torch.no_grad():
+        objective.prediction.bias[500:] = 100
+    outcome = objective(Batch(torch.randn(1, 9000), torch.tensor([9000]), torch.tensor([1]), ("a",)))
+    assert outcome.codes is not None and int(outcome.codes.max()) < 27
 
 
 def test_context_is_a_share_of_the_frames() -> None:
