@@ -93,24 +93,22 @@ class _PairedConv:
     def __init__(self, conv: nn.Conv1d) -> None:
         first, second, third = conv.weight.detach().double().unbind(2)
         self._middle = PackedLinear(first + third, conv.bias)
-        self._left = PackedLinear(torch.cat([first, second], 1))
-        self._right = PackedLinear(torch.cat([third, second], 1))
+        # One product for each tap: sums of fewer terms err a fifth less, for 1 % of the time.
+        self._first, self._second, self._third = (PackedLinear(tap) for tap in (first, second, third))
 
     def __call__(self, x: Tensor, count: int, *, activate: bool) -> Tensor:
         pairs, channels = -(-count // 2), x.shape[1]
         x = F.pad(x, (0, 0, 0, 4 * pairs + 1 - len(x))) if len(x) <= 4 * pairs else x
-        groups = x[: 4 * pairs].view(pairs, 4 * channels)
-        e0, e1 = groups[:, :channels], groups[:, 2 * channels : 3 * channels]
+        e0, o0, e1, o1 = x[: 4 * pairs].view(pairs, 4 * channels).split(channels, dim=1)
         e2 = x[4:].as_strided(e1.shape, e1.stride())
         common = self._middle(e1)
         right = e2 - e1
         e0 -= e1
-        e1.copy_(right)
-        left_rows, right_rows = groups.split(2 * channels, dim=1)
         y = x.new_empty(2 * pairs + _SPARE, common.shape[1])
         y[2 * pairs :] = 0
-        for i, (product, rows) in enumerate(((self._left, left_rows), (self._right, right_rows))):
-            made = product.plus(rows, common)
+        taps = ((self._first, e0, o0), (self._third, right, o1))
+        for i, (outer, even, odd) in enumerate(taps):
+            made = self._second.plus(odd, outer.plus(even, common))
             y[i : 2 * pairs : 2] = F.gelu(made) if activate else made
         return y
 
