@@ -119,8 +119,8 @@ def fit(
 
     features: frames [N, C], or a function that gives (utterance id, frames [T, C]) pairs anew for each pass (one pass
     in mode "sample"; one more per iteration in mode "full"); with several processes, each one's own part.
-    max_frames: size of the sample. init_frames: how many of it k-means++ looks at (20 per unit, at least
-    10 000). trials: its draws per centroid. start_frames: iterate on that many frames first, where the sample has four
+    max_frames: size of the sample. init_frames: how many of it k-means++ looks at (10 per unit, at least
+    5000). trials: its draws per centroid. start_frames: iterate on that many frames first, where the sample has four
     times as many (60 per unit; 0: never).
     restarts: runs on the sample from other seeds; the lowest inertia wins. tolerance: stop when an iteration lowers
     inertia by a smaller share. init: centroids [V, C] to start from in place of k-means++ and a first part. log: gets a
@@ -128,7 +128,7 @@ def fit(
     Raises DataError for too few distinct frames or bad values, ConfigError for settings that make no sense.
     """
     began = time.monotonic()
-    init_frames = max(10_000, 20 * num_units) if init_frames is None else init_frames
+    init_frames = max(5_000, 10 * num_units) if init_frames is None else init_frames
     start_frames = _START * num_units if start_frames is None else start_frames
     check_settings(num_units=num_units, max_frames=max_frames, restarts=restarts, iterations=iterations,
                    init_frames=init_frames, trials=trials)  # fmt: skip

@@ -18,6 +18,7 @@ from speechssl.errors import DataError
 from speechssl.quantizers.kmeans_parallel import ALONE, Processes
 
 _BLOCK = 16384  # frames looked at together
+_MEASURED = 512  # of these at a time, so that their doubles stay in the cache
 _SLACK = 8  # the buffer holds 1 + 1/8 of the sample, so that it is cut down once per max_frames / 8 frames taken
 
 
@@ -61,11 +62,12 @@ class FrameSample:
             raise DataError(f"{utterance_id}: features {frames.shape}, but {self._rows.shape[1]} channels before it")
         keys = frame_keys(utterance_id, len(frames), self._seed)
         for start in range(0, len(frames), _BLOCK):  # hours of frames may come as one memory-mapped array
-            self._measure(utterance_id, frames[start : start + _BLOCK])
+            for part in range(start, min(start + _BLOCK, len(frames)), _MEASURED):
+                self._measure(utterance_id, frames[part : part + _MEASURED])
             self._choose(frames[start : start + _BLOCK], keys[start : start + _BLOCK])
 
     def _measure(self, utterance_id: str, frames: NDArray[np.float32]) -> None:
-        largest = float(np.abs(frames).max())
+        largest = max(float(frames.max()), -float(frames.min()))
         if not np.isfinite(largest):
             raise DataError(f"{utterance_id}: its features contain NaN or infinity")
         self._num_frames += len(frames)

@@ -7,6 +7,7 @@ from torch import Tensor
 from speechssl.errors import DataError
 from speechssl.quantizers import kmeans_int8
 from speechssl.quantizers.kmeans import KMeans
+from speechssl.quantizers.kmeans_fit import fit
 
 pytestmark = pytest.mark.skipif(not kmeans_int8.available(), reason="this processor has no products of bytes")
 
@@ -107,3 +108,15 @@ def test_products_that_are_wrong_or_missing_are_noticed(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(kmeans_int8, "_products", missing)
     assert not kmeans_int8.available.__wrapped__()
+
+
+def test_a_fit_gives_the_same_bits_with_and_without_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds, iterations on a first part, sums and assignments: none may tell on what kind of processor it ran."""
+    frames = (randn(90, 64)[torch.arange(4000) % 90] + 0.7 * randn(4000, 64, seed=1)).numpy()
+    settings = {"num_units": 80, "seed": 5, "iterations": 8, "init_frames": 900, "start_frames": 1000}
+    model, report = fit(frames, **settings)
+    full, _ = fit(frames, mode="full", max_frames=500, **settings)
+    monkeypatch.setattr(kmeans_int8, "available", lambda: False)
+    plain, plainly = fit(frames, **settings)
+    assert torch.equal(plain.centroids, model.centroids) and plainly.runs == report.runs
+    assert torch.equal(fit(frames, mode="full", max_frames=500, **settings)[0].centroids, full.centroids)

@@ -156,7 +156,9 @@ def fits(frames: np.ndarray, num_units: int, iterations: int, repeats: int, whic
         contestants = {
             "speechssl": mine("speechssl"),
             "speechssl, 60 per unit": mine("speechssl, 60 per unit", max_frames=60 * num_units, tolerance=2e-3),
-            "speechssl, 200 per unit": mine("speechssl, 200 per unit", max_frames=200 * num_units, tolerance=1e-3),
+            "speechssl, 200 per unit": mine(
+                "speechssl, 200 per unit", max_frames=200 * num_units, tolerance=1e-2, start_frames=40 * num_units
+            ),
             "minibatch 1024": minibatch("minibatch 1024", 1024),
             "minibatch 10000": minibatch("minibatch 10000", 10_000),
         }
