@@ -3,6 +3,7 @@
 Memory: 8 bytes per utterance beside what the corpus itself holds, and its labels (2 bytes per frame).
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -169,7 +170,7 @@ class Batches:
         loader: DataLoader[_Read] = DataLoader(
             reader, batch_size=None, sampler=orders, num_workers=self.workers,
             multiprocessing_context="forkserver" if self.workers else None,
-            prefetch_factor=4 if self.workers else None,
+            prefetch_factor=4 if self.workers else None, worker_init_fn=_ignore_signals,
         )  # fmt: skip
         for number, read in zip(numbers, loader, strict=True):
             yield self._batch(batches[number], read), read.failures
@@ -277,6 +278,12 @@ class _Reader(Dataset[_Read]):
             return samples, 0
         start = int(np.random.default_rng(seed).integers((len(samples) - self.limit) // self.hop + 1)) * self.hop
         return samples[start : start + self.limit], start
+
+
+def _ignore_signals(_: int) -> None:
+    """A stop goes to the whole process group; the training that reads decides when its workers end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _mix(*numbers: int) -> int:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from recipes.pretrain import Run
 from speechssl import config
 from speechssl.encoders import pretrained
+from speechssl.training import checkpoint
 from tests.training.helpers import corpus, settings, train
 
 
@@ -74,6 +75,21 @@ def test_killed_anywhere_and_started_again_it_ends_with_the_same_losses_and_weig
     assert not (tmp_path / "run" / "result.json").exists(), "it was too fast to be killed"
     assert train(data, tmp_path / "run", training__workers=1) == 0
     assert_same_run(whole, tmp_path / "run")
+
+
+def test_a_stop_sent_to_the_whole_group_ends_cleanly(data: Path, tmp_path: Path) -> None:
+    """As Slurm and Ctrl-C send it: to the loader's processes, too."""
+    run = tmp_path / "run"
+    slow = {"training__workers": 2, "training__updates": 4000, "training__save_every": 1}
+    command = [sys.executable, "-m", "recipes.pretrain", *settings(data, run, **slow)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(run.glob("checkpoints/update-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 2 and "stopped at update" in said and "Traceback" not in said
+    assert checkpoint.newest(run / "checkpoints")[1] == []
 
 
 def test_a_damaged_newest_checkpoint_costs_its_updates_only(
