@@ -219,7 +219,7 @@ def pages() -> Iterator[Attack]:
         yield Attack("pages", word, lambda home: None, lambda home, w=word: show(w))  # type: ignore[misc]
 
 
-CONTROLS = ("\x1b]0;evil\x07", "\x1b[2J\x1b[H", "\x9b31m", "\x1b]52;c;ZXZpbA==\x07", "\x1bP$q\x1b\\", "a\rspeechssl: all is well", "\x08" * 9, "\u202egnp.evil",
+CHARACTERS = ("\x1b]0;evil\x07", "\x1b[2J\x1b[H", "\x9b31m", "\x1b]52;c;ZXZpbA==\x07", "\x1bP$q\x1b\\", "a\rspeechssl: all is well", "\x08" * 9, "\u202egnp.evil",
             "\x1b]8;;http://x\x07y", "\x7f", "\x85", "\x1b[8m", "\udcff")  # fmt: skip
 
 
@@ -247,7 +247,7 @@ def terminals() -> Iterator[Attack]:
     def path(home: Path, word: str) -> str:
         return str(home / word.replace("/", "_"))
 
-    for word in CONTROLS:
+    for word in CHARACTERS:
         yield Attack(
             "terminals", f"absent file {word!r}", lambda home: None, lambda home, w=word: printed("info", path(home, w))
         )  # type: ignore[misc]
