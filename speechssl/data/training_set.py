@@ -167,9 +167,10 @@ class Batches:
         data = self.data
         reader = _Reader(data.sample_rate, int(self.batching.crop_s * data.sample_rate), self.hop, data.normalize)
         orders = _Orders(self, batches, numbers, epoch)
+        # Forked, as this loader's users expect: a stop sent to the whole group would end a fork server and its workers.
         loader: DataLoader[_Read] = DataLoader(
             reader, batch_size=None, sampler=orders, num_workers=self.workers,
-            multiprocessing_context="forkserver" if self.workers else None,
+            multiprocessing_context="fork" if self.workers else None,
             prefetch_factor=4 if self.workers else None, worker_init_fn=_ignore_signals,
         )  # fmt: skip
         for number, read in zip(numbers, loader, strict=True):

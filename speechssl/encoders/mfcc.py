@@ -65,9 +65,7 @@ class Config:
         if self.deltas < 0 or self.delta_window < 1:
             raise ConfigError(f"deltas={self.deltas} must be >= 0 and delta_window={self.delta_window} >= 1")
         if not (0 < self.window_ms < 10_000 and 0 < self.hop_ms < 10_000):
-            raise ConfigError(
-                f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be within 0..10000"
-            )
+            raise ConfigError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be within 0..10000")
         if min(round(self.sample_rate * self.window_ms / 1000), round(self.sample_rate * self.hop_ms / 1000)) < 1:
             raise ConfigError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be at least one sample")
 
