@@ -112,6 +112,8 @@ class ConvLayer(nn.Module):
 class ConvStack(nn.Module):
     """Waveform [B, S] to frames [B, T, C] with T = floor((S - receptive_field) / hop) + 1, or 0."""
 
+    history = 0  # samples before its own that a frame sees
+
     def __init__(self, conv_layers: ConvLayers, *, norm: Literal["group", "layer", "single", "none"] = "group",
                  bias: bool = False, activation: Callable[[Tensor], Tensor] = F.gelu) -> None:  # fmt: skip
         super().__init__()

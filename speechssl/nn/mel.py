@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from speechssl.nn.conv import Moments
 from speechssl.nn.lengths import valid_mask, valid_or_none, zero_padding
 
 _FLOOR = 1e-10  # under the logarithm, of power: -100 dB of a full-scale signal
@@ -16,20 +17,22 @@ _FLOOR = 1e-10  # under the logarithm, of power: -100 dB of a full-scale signal
 
 def log_mel(
     wav: Tensor, lengths: Tensor, *, num_frames: int, hop: int, window: int = 400, num_mels: int = 80,
-    sample_rate: int = 16_000,
+    sample_rate: int = 16_000, floor: float = _FLOOR,
 ) -> Tensor:  # fmt: skip
-    """Natural logarithm of mel-filtered power, [B, num_frames, M] float32 of wav [B, S] with lengths [B].
+    """Natural logarithm of mel-filtered power, [B, num_frames, M] float32 or wider of wav [B, S] with lengths [B].
 
     Frame t sees samples hop * t .. hop * t + window - 1 under a Hann window; behind an utterance's end is silence.
+    floor: under the logarithm, of power.
     """
-    wav = zero_padding(wav.float(), valid_or_none(lengths, wav.shape[1]))
+    wav = wav.to(torch.promote_types(wav.dtype, torch.float32))
+    wav = zero_padding(wav, valid_or_none(lengths, wav.shape[1]))
     missing = max(0, num_frames - 1) * hop + window - wav.shape[1]
     windows = F.pad(wav, (0, max(0, missing))).unfold(1, window, hop)[:, : max(1, num_frames)]
     fft_length = 1 << (window - 1).bit_length()
-    shape = torch.hann_window(window, periodic=False, device=wav.device)
-    power = torch.fft.rfft(windows * shape, n=fft_length).abs().square()
+    shape = torch.hann_window(window, periodic=False, device=wav.device, dtype=wav.dtype)
+    power = torch.view_as_real(torch.fft.rfft(windows * shape, n=fft_length)).square().sum(-1)
     filters = mel_filters(num_mels, fft_length, sample_rate).to(wav.device, power.dtype)
-    return (power @ filters).clamp_min(_FLOOR).log()[:, :num_frames]
+    return (power @ filters).clamp_min(floor).log()[:, :num_frames]
 
 
 def normalize_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
@@ -37,12 +40,21 @@ def normalize_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
 
     A channel that never changes becomes 0, as does what is behind the end.
     """
-    valid = valid_mask(lengths, frames.shape[1]).unsqueeze(2)
-    count = lengths.clamp_min(1).view(-1, 1, 1)
-    frames = frames.masked_fill(~valid, 0)
-    centred = (frames - frames.sum(1, keepdim=True) / count).masked_fill(~valid, 0)
-    variance = centred.square().sum(1, keepdim=True) / count
-    return centred * variance.clamp_min(1e-5).rsqrt()
+    return zero_padding(normalize_with(frames, mel_moments(frames, lengths)), valid_mask(lengths, frames.shape[1]))
+
+
+def mel_moments(frames: Tensor, lengths: Tensor) -> Moments:
+    """Mean and variance [B, C] of each channel of frames [B, T, C] over lengths [B] real frames."""
+    valid = valid_mask(lengths, frames.shape[1])
+    count = lengths.clamp_min(1).unsqueeze(1)
+    mean = zero_padding(frames, valid).sum(1) / count
+    return Moments(mean, zero_padding(frames - mean.unsqueeze(1), valid).square().sum(1) / count)
+
+
+def normalize_with(frames: Tensor, moments: Moments) -> Tensor:
+    """frames [B, T, C] with zero mean and unit variance by moments [B, C] or [1, C]."""
+    scale = moments.var.clamp_min(1e-5).rsqrt()
+    return (frames - moments.mean.unsqueeze(1).to(frames)) * scale.unsqueeze(1).to(frames)
 
 
 @functools.cache

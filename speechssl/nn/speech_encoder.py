@@ -1,7 +1,7 @@
 """The architecture that wav2vec 2.0 (arXiv:2006.11477) gave to the field, as one configurable module.
 
 Convolutions over the waveform, a projection, a convolutional positional embedding, a transformer. The families in
-`speechssl.encoders` differ from it in constants or in one part.
+`speechssl.encoders` differ from it in constants or in one part, such as log-mel frames instead of the convolutions.
 
 B utterances, S samples, T frames, C channels.
 """
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from speechssl.errors import ConfigError
 from speechssl.nn.conv import ConvStack, Moments, TimeNorm
 from speechssl.nn.lengths import check_lengths, valid_or_none, zero_padding
+from speechssl.nn.mel_frontend import MelFrontEnd
 from speechssl.nn.positional import ConvPosition, StackedConvPosition
 from speechssl.nn.projection import FeatureProjection
 from speechssl.nn.transformer import Transformer
@@ -24,16 +25,13 @@ WAV2VEC2_CONV = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """What decides the shapes and the maths of an encoder; the defaults are wav2vec 2.0 base.
+class Context:
+    """What decides the shapes and the maths behind the front end; the defaults are wav2vec 2.0 base.
 
     After each field: its name in fairseq's and Hugging Face's configs.
     """
 
     sample_rate: int = 16_000  # Hz
-    conv_layers: tuple[tuple[int, int, int], ...] = WAV2VEC2_CONV  # conv_feature_layers; conv_dim, _kernel, _stride
-    conv_bias: bool = False  # conv_bias
-    conv_norm: Literal["group", "layer"] = "group"  # extractor_mode default/layer_norm; feat_extract_norm
     projection: bool = True  # post_extract_proj is there
     projection_norm: bool = True  # layer_norm; feat_proj_layer_norm
     dim: int = 768  # encoder_embed_dim; hidden_size
@@ -49,35 +47,67 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built or would have no effect."""
-        if not self.conv_layers or min(min(layer) for layer in self.conv_layers) < 1:
-            raise ConfigError(f"conv_layers needs (channels, kernel, stride) triples >= 1, got {self.conv_layers}")
         position = (self.pos_conv_kernel, self.pos_conv_depth, self.pos_conv_groups)
         if min(self.dim, self.ffn_dim, self.num_heads, *position) < 1:
             raise ConfigError("dim, ffn_dim, num_heads, pos_conv_kernel, _depth and _groups must be at least 1")
         if self.num_layers < 0 or self.dim % self.num_heads or self.dim % self.pos_conv_groups:
             raise ConfigError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads} and of "
                               f"pos_conv_groups={self.pos_conv_groups}, num_layers={self.num_layers} >= 0")  # fmt: skip
-        if not self.projection and self.conv_layers[-1][0] != self.dim:
-            raise ConfigError(f"projection=false needs dim={self.conv_layers[-1][0]} as in conv_layers, got {self.dim}")
+        if not self.projection and self.front_dim != self.dim:
+            raise ConfigError(f"projection=false needs dim={self.front_dim}, the front end's, got {self.dim}")
         if self.pos_conv_depth > 1 and self.pos_conv_norm == "batch":
             raise ConfigError('pos_conv_norm="batch" has no effect with pos_conv_depth > 1')
+
+    @property
+    def front_dim(self) -> int:
+        """Channels that the front end gives."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Architecture(Context):
+    """The same with convolutions over the waveform."""
+
+    conv_layers: tuple[tuple[int, int, int], ...] = WAV2VEC2_CONV  # conv_feature_layers; conv_dim, _kernel, _stride
+    conv_bias: bool = False  # conv_bias
+    conv_norm: Literal["group", "layer"] = "group"  # extractor_mode default/layer_norm; feat_extract_norm
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built or would have no effect."""
+        if not self.conv_layers or min(min(layer) for layer in self.conv_layers) < 1:
+            raise ConfigError(f"conv_layers needs (channels, kernel, stride) triples >= 1, got {self.conv_layers}")
+        super().__post_init__()
+
+    @property
+    def front_dim(self) -> int:
+        """Channels of the last convolution."""
+        return self.conv_layers[-1][0]
 
 
 class SpeechEncoder(nn.Module):
     """Waveform to frames; see `speechssl.encoders.Encoder` for the contract.
 
-    A family passes its own `transformer` where plain attention does not do. Training code that wants something between
+    A family passes its own `transformer` where plain attention does not do, and its own front end `conv` where it does
+    not read the waveform by convolutions: what `nn.mel_frontend` offers. Training code that wants something between
     the parts (unmasked features, masking) calls `frontend`, then `context` for the layers or `finish` for the output.
     """
 
-    def __init__(self, config: Architecture, *, transformer: Transformer | None = None) -> None:
+    def __init__(
+        self, config: Context, *, transformer: Transformer | None = None, conv: MelFrontEnd | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.sample_rate = config.sample_rate
         self.dim = config.dim
         self.num_layers = config.num_layers
         eps = config.layer_norm_eps
-        self.conv = ConvStack(config.conv_layers, norm=config.conv_norm, bias=config.conv_bias)
+        self.conv: ConvStack | MelFrontEnd
+        if isinstance(config, Architecture):
+            self.conv = ConvStack(config.conv_layers, norm=config.conv_norm, bias=config.conv_bias)
+        elif conv is not None:
+            self.conv = conv
+        else:
+            raise TypeError("an encoder without convolutions needs a front end")
         self.hop, self.receptive_field = self.conv.hop, self.conv.receptive_field
         self.projection = FeatureProjection(self.conv.dim, config.dim, norm=config.projection_norm,
                                             linear=config.projection, eps=eps)  # fmt: skip
@@ -92,10 +122,12 @@ class SpeechEncoder(nn.Module):
         return self.conv.frame_lengths(lengths)
 
     def recording_moments(self, blocks: Iterable[Tensor]) -> Moments | None:
-        """The first convolution's statistics of a recording in blocks [S], for `moments=` with its pieces.
+        """The front end's statistics of a recording in blocks [S], for `moments=` with its pieces.
 
-        None where the front end has no group norm: then pieces need nothing of the whole, and nothing is read.
+        None where convolutions have no group norm: then pieces need nothing of the whole, and nothing is read.
         """
+        if isinstance(self.conv, MelFrontEnd):
+            return self.conv.recording_moments(blocks)
         first = self.conv.layers[0]
         return conv_moments(blocks, first.conv) if isinstance(first.norm, TimeNorm) else None
 
@@ -104,7 +136,7 @@ class SpeechEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Projected frames [B, T, C] of wav [B, S], before positions and blocks, and the frame counts [B].
 
-        `moments` are the first convolution's statistics of a whole recording of which `wav` is a piece.
+        `moments` are the front end's statistics of a whole recording of which `wav` is a piece.
         """
         if wav.ndim != 2:
             raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
@@ -144,7 +176,7 @@ class SpeechEncoder(nn.Module):
         return zero_padding(self.transformer(x + self.pos_conv(x, valid), valid), valid)
 
 
-def _position(config: Architecture) -> nn.Module:
+def _position(config: Context) -> nn.Module:
     kernel, groups = config.pos_conv_kernel, config.pos_conv_groups
     if config.pos_conv_depth > 1:
         return StackedConvPosition(config.dim, kernel=kernel, groups=groups, depth=config.pos_conv_depth)

@@ -31,8 +31,11 @@ def code_loss(logits: Tensor, codes: Tensor) -> Tensor:
     return F.cross_entropy(logits.float(), codes, reduction="sum")
 
 
-def covered_samples(mask: Tensor, *, num_samples: int, hop: int, window: int) -> Tensor:
-    """Which of [B, S] samples a masked frame sees: frame t sees hop * t .. hop * t + window - 1. mask [B, T]."""
+def covered_samples(mask: Tensor, *, num_samples: int, hop: int, window: int, history: int = 0) -> Tensor:
+    """Which of [B, S] samples masked frames [B, T] see: frame t sees hop * t - history .. hop * t + window - 1."""
+    if history:
+        wider = covered_samples(mask, num_samples=num_samples + history, hop=hop, window=window + history)
+        return wider[:, history:]
     starts = mask.repeat_interleave(hop, 1)  # the first `hop` samples of each frame
     covered = torch.zeros(len(mask), num_samples, dtype=torch.bool, device=mask.device)
     for offset in {*range(0, max(1, window - hop), hop), max(0, window - hop)}:
@@ -116,7 +119,8 @@ class Objective(nn.Module):
     def noisy(self, wav: Tensor, batch: Batch, mask: Tensor) -> Tensor:
         """wav with noise wherever a masked frame looks."""
         conv = self.encoder.conv
-        covered = covered_samples(mask, num_samples=wav.shape[1], hop=conv.hop, window=conv.receptive_field)
+        covered = covered_samples(mask, num_samples=wav.shape[1], hop=conv.hop, window=conv.receptive_field,
+                                  history=conv.history)  # fmt: skip
         noise = signal_noise(wav, batch.lengths, batch.seeds)
         return torch.where(covered, self.config.noise * noise, wav)
 

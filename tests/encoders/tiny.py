@@ -8,6 +8,7 @@ BASE: dict[str, Any] = {
     "pos_conv_groups": 4,
 }  # fmt: skip
 LARGE: dict[str, Any] = {**BASE, "conv_norm": "layer", "conv_bias": True, "norm_first": True}
+MEL: dict[str, Any] = {key: value for key, value in BASE.items() if key != "conv_layers"}
 SQUEEZED: dict[str, Any] = {**BASE, "pos_conv_kernel": 7}
 HALF: tuple[tuple[int, int, int], ...] = ((16, 10, 5), (16, 8, 4), *((16, 4, 2),) * 3)  # 100 Hz
 # Parameters that no output has a gradient for, because they learn from the objective alone.
@@ -24,6 +25,7 @@ TINY: dict[str, list[dict[str, Any]]] = {
         {**BASE, "num_heads": 8, "norm_first": True},
     ],
     "hubert": [BASE, LARGE, {**BASE, "pos_conv_norm": "batch", "projection_norm": False}],
+    "melhubert": [{**MEL, "num_mels": 20}, {**MEL, "num_mels": 16, "projection": False, "norm_first": True}],
     "mfcc": [{}, {"cmvn": True}],
     "sew": [{**SQUEEZED, "projection": True}, {**SQUEEZED, "dim": 24, "squeeze": 3}],
     "sew_d": [

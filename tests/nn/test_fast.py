@@ -20,12 +20,12 @@ from tests.encoders.tiny import BASE, TINY
 
 CASES = [
     (family, i) for family in TINY for i in range(len(TINY[family]))
-    if family in ("data2vec2_audio", "data2vec_audio", "hubert", "unispeech_sat", "wav2vec2", "wavlm")
+    if family in ("data2vec2_audio", "data2vec_audio", "hubert", "melhubert", "unispeech_sat", "wav2vec2", "wavlm")
 ]  # fmt: skip
 PRESETS = [
     ("hubert", "base", 3), ("hubert", "mhubert-147", 3), ("wav2vec2", "large", 2), ("wav2vec2", "xls-r-1b", 1),
     ("wavlm", "base", 3), ("wavlm", "large", 2), ("data2vec_audio", "base", 3), ("hubert", "large", 2),
-    ("data2vec2_audio", "base", 2),
+    ("data2vec2_audio", "base", 2), ("melhubert", "tiny", 8),
 ]  # fmt: skip
 LENGTHS = (399, 400, 719, 720, 1039, 1040, 16000, 16321, 51361)
 TOLERANCE = 1e-5  # of the largest magnitude

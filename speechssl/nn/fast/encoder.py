@@ -25,6 +25,7 @@ from speechssl.nn.fast.conv import FastConvStack, layer_norm
 from speechssl.nn.fast.linear import PackedLinear, available
 from speechssl.nn.fast.position import FastPosition
 from speechssl.nn.lengths import check_lengths, frame_lengths
+from speechssl.nn.mel_frontend import MelFrontEnd
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.nn.windows import conv_moments
 
@@ -64,7 +65,8 @@ class FastEncoder(nn.Module):
         self.config = encoder.config
         self.sample_rate, self.hop, self.receptive_field = encoder.sample_rate, encoder.hop, encoder.receptive_field
         self.dim, self.num_layers = encoder.dim, encoder.num_layers
-        self._conv = FastConvStack(encoder.conv, dtype)
+        front = encoder.conv  # log-mel frames are cheap as they are
+        self._conv = _MelRow(front) if isinstance(front, MelFrontEnd) else FastConvStack(front, dtype)
         self._norm = layer_norm(encoder.projection.norm)
         linear = encoder.projection.linear
         self._linear = PackedLinear(linear.weight, linear.bias, dtype) if isinstance(linear, nn.Linear) else None
@@ -77,6 +79,8 @@ class FastEncoder(nn.Module):
 
     def recording_moments(self, blocks: Iterable[Tensor]) -> Moments | None:
         """As `SpeechEncoder.recording_moments`."""
+        if isinstance(self._conv, _MelRow):
+            return self._conv.front.recording_moments(blocks)
         return conv_moments(blocks, self._conv.first) if self._conv.needs_moments else None
 
     @torch.no_grad()
@@ -121,3 +125,15 @@ class FastEncoder(nn.Module):
         """As `FeatureProjection`."""
         x = x if self._norm is None else self._norm(x)
         return x if self._linear is None else self._linear(x).float()
+
+
+class _MelRow(nn.Module):
+    """Log-mel frames of one utterance."""
+
+    def __init__(self, front: MelFrontEnd) -> None:
+        super().__init__()
+        self.front = front
+
+    def forward(self, wav: Tensor, moments: Moments | None) -> Tensor:
+        """Frames [T, C] of wav [S]."""
+        return self.front(wav.unsqueeze(0), moments=moments)[0]
