@@ -2,9 +2,10 @@
 
 The modified CPC (arXiv:2002.02848) predicts each step with a causal transformer layer in place of a matrix, and draws
 128 distractors within the speaker; its encoder is the family's preset "modified".
-The Wasserstein dependency measure (arXiv:1903.11780) is the same bound with a critic that is 1-Lipschitz, which a
+The Wasserstein dependency measure (arXiv:1903.11780) is the same bound with a critic that is Lipschitz, which a
 gradient penalty asks for (`lipschitz`).
-differs: the critic's slope is measured in the space of (z, c), not in that of the waveform.
+differs: the critic's slope is measured in the space of (z, c), not in that of the waveform, and z starts small: with a
+constant of 1 scores can hardly differ for a long time. `slope` is the constant, which only scales the measure.
 
 B utterances, T frames, K steps, C channels of c, D of z, P frames in a pool of distractors, N distractors of a frame.
 """
@@ -43,11 +44,14 @@ class Config:
     negatives: int = 128  # N; 0: all other frames of the pool
     negatives_from: Literal["utterance", "speaker", "batch"] = "utterance"  # "speaker": of data.group_by's value
     lipschitz: float = 0.0  # weight of the critic's gradient penalty (10 in arXiv:1704.00028); 0: plain CPC
+    slope: float = 1.0  # L, the Lipschitz constant asked for
 
     def __post_init__(self) -> None:
         """Refuse what predicts nothing or has no effect."""
-        if self.steps < 1 or self.negatives < 0 or self.lipschitz < 0:
-            raise ConfigError(f"cpc needs steps >= 1, negatives >= 0 and lipschitz >= 0, got {self}")
+        if self.steps < 1 or min(self.negatives, self.lipschitz) < 0 or self.slope <= 0:
+            raise ConfigError(f"cpc needs steps >= 1, negatives >= 0, lipschitz >= 0 and slope > 0, got {self}")
+        if self.slope != 1 and not self.lipschitz:
+            raise ConfigError(f"slope={self.slope} has no effect without lipschitz")
         if self.lipschitz and self.predictor != "linear":
             raise ConfigError("lipschitz needs predictor=linear: a critic of one frame and one context")
 
@@ -130,7 +134,7 @@ class Objective(nn.Module):
             true = pool[start + step : start + step + made]
             drawn = torch.randint(len(pool), (made,), generator=random).to(pool.device)
             z = between(true, pool[drawn], random)
-            total = total + gradient_penalty(partial(bilinear, weight), z, c[:made])
+            total = total + gradient_penalty(partial(bilinear, weight), z, c[:made], self.config.slope)
         return total
 
     def after_step(self, step: int) -> None:

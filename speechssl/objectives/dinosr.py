@@ -7,6 +7,7 @@ B utterances, T frames, C channels, K blocks, V codewords, N masked frames.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from speechssl.nn.masking import SpanMask
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
 from speechssl.quantizers.ema import EmaCodebooks
+from speechssl.quantizers.restart import draw_keys
 
 
 def prediction_loss(logits: Tensor, codes: Tensor) -> Tensor:
@@ -40,13 +42,16 @@ class Config:
     top_layers: int = 8  # average_top_k_layers, K
     entries: int = 256  # codebook_size, V
     codebook_decay: float = 0.9  # codebook_init_decay, τ
+    codebook_start: Literal["unit", "small"] = "unit"  # normal_init_codebook: false, true; see `quantizers.ema`
+    restart_after: int = 0  # updates without a frame after which a codeword starts anew at one; 0: never, as released
     decay: Decay = field(default_factory=Decay)  # λ
     freeze_after: int = 200_000  # freeze_teacher_step: updates after which the teacher stays; 0: it never does
 
     def __post_init__(self) -> None:
         """Refuse codebooks that cannot be."""
-        if self.entries < 2 or not 0 <= self.codebook_decay <= 1 or self.freeze_after < 0:
-            raise ConfigError(f"dinosr needs entries >= 2, codebook_decay in 0..1, freeze_after >= 0, got {self}")
+        if self.entries < 2 or not 0 <= self.codebook_decay <= 1 or min(self.freeze_after, self.restart_after) < 0:
+            raise ConfigError("dinosr needs entries >= 2, codebook_decay in 0..1, freeze_after and restart_after >= 0, "
+                              f"got {self}")  # fmt: skip
 
 
 class Objective(nn.Module):
@@ -59,7 +64,8 @@ class Objective(nn.Module):
         self.config = config
         self.masked = MaskedInput(encoder.dim, config.masking)
         self.heads = nn.Linear(encoder.dim, config.top_layers * config.entries)  # heads.0 .. heads.K-1, side by side
-        self.codebooks = EmaCodebooks(encoder.dim, config.entries, config.top_layers, decay=config.codebook_decay)
+        self.codebooks = EmaCodebooks(encoder.dim, config.entries, config.top_layers, decay=config.codebook_decay,
+                                      start=config.codebook_start, restart_after=config.restart_after)  # fmt: skip
         self.teacher = Teacher(encoder, copied=("conv", "projection", "pos_conv"))
 
     def forward(self, batch: Batch, *, mask: Tensor | None = None) -> Outcome:
@@ -71,7 +77,8 @@ class Objective(nn.Module):
         targets = torch.stack([layer[inputs.mask] for layer in layers])  # [K, N, C]
         codes = self.codebooks.encode(targets)
         if self.training:
-            self.codebooks.collect(targets, codes)
+            keys = draw_keys(inputs.mask.sum(1), batch.seeds) if config.restart_after else None
+            self.codebooks.collect(targets, codes, keys)
         logits = self.heads(x[inputs.mask]).unflatten(-1, (config.top_layers, config.entries))
         loss = prediction_loss(logits, codes)
         scalars: dict[str, Tensor | float] = {

@@ -18,7 +18,8 @@ from speechssl.objectives import Outcome
 from speechssl.objectives.wav2vec import Config as Contrast
 from speechssl.objectives.wav2vec import FuturePrediction
 from speechssl.quantizers.gumbel import Quantized, diversity, gumbel_noise
-from speechssl.quantizers.vq import quantization_loss
+from speechssl.quantizers.restart import DeadCodes, draw_keys
+from speechssl.quantizers.vq import VectorQuantizer, quantization_loss
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,17 @@ class Config:
 
     contrast: Contrast = field(default_factory=lambda: Contrast(steps=8))
     commitment: float = 0.25  # k-means only: gamma, γ
+    restart_after: int = 0  # k-means only: updates without a frame after which an entry starts anew at one; 0: never
     gumbel_start: float = 2.0  # Gumbel only: vq_temp, τ
     gumbel_end: float = 0.5
     gumbel_updates: int = 280_000  # τ falls in a straight line over so many: 70 % of the paper's 400,000
 
     def __post_init__(self) -> None:
         """Refuse temperatures that do not fall."""
-        if self.commitment < 0 or self.gumbel_updates < 1 or not 0 < self.gumbel_end <= self.gumbel_start:
-            raise ConfigError(f"vq_wav2vec needs commitment >= 0 and 0 < gumbel_end <= gumbel_start, got {self}")
+        if min(self.commitment, self.restart_after) < 0 or self.gumbel_updates < 1:
+            raise ConfigError(f"vq_wav2vec needs commitment, restart_after >= 0 and gumbel_updates >= 1, got {self}")
+        if not 0 < self.gumbel_end <= self.gumbel_start:
+            raise ConfigError(f"vq_wav2vec needs 0 < gumbel_end <= gumbel_start, got {self}")
 
 
 class Objective(nn.Module):
@@ -47,11 +51,17 @@ class Objective(nn.Module):
         self.encoder = encoder
         self.config = config
         self.predictions = FuturePrediction(encoder.dim, encoder.dim, config.contrast)
+        self.restart: DeadCodes | None = None
+        if config.restart_after:
+            if not isinstance(encoder.quantizer, VectorQuantizer):
+                raise ConfigError('restart_after has no effect with quantizer="gumbel"')
+            self.restart = DeadCodes(*encoder.quantizer.codebook.shape, after=config.restart_after)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        self.after_step(0)
+        self._at(0)
 
     def forward(self, batch: Batch) -> Outcome:
         """The loss over frames and steps; counts pairs of a frame and a step whose future is known."""
+        config = self.config
         x, lengths = self.encoder.frontend(batch.wav, batch.lengths)
         latent = self.encoder.quantize(x, lengths, noise=self._noise(batch, lengths.tolist()))
         quantized = latent.quantized
@@ -62,9 +72,11 @@ class Objective(nn.Module):
             scalars["perplexity"] = diversity(quantized.probabilities)[1].detach()
             scalars["temperature"] = self.encoder.quantizer.temperature
         else:
-            distance = quantization_loss(latent.inputs, quantized.entries, self.config.commitment)
-            scalars["quantization_loss"] = distance.detach() / max(1, found.count)
-            loss = loss + distance
+            distance = quantization_loss(latent.inputs, quantized.entries, config.commitment)
+            scalars["quantization_loss"] = distance.detach() / max(1, len(latent.inputs))
+            loss = loss + config.contrast.steps * distance  # a frame has so many pairs, over which the loss is a mean
+            if self.restart is not None and self.training:
+                self._collect(latent.inputs.detach(), quantized.codes, lengths, batch.seeds)
         frames = c[valid_mask(lengths, c.shape[1])].detach()
         return Outcome(loss, found.count, scalars, frames, quantized.codes)
 
@@ -77,8 +89,27 @@ class Objective(nn.Module):
         parts = [gumbel_noise((n, *shape), generator(int(s) ^ 2)) for n, s in zip(counts, batch.seeds, strict=True)]
         return torch.cat(parts).to(batch.wav.device)
 
+    def _collect(self, frames: Tensor, codes: Tensor, lengths: Tensor, seeds: Tensor) -> None:
+        """Frames [N, C] and their codes [N, G] for dead entries; a shared codebook takes the parts of all groups."""
+        assert self.restart is not None
+        groups = codes.shape[1]
+        parts = frames.unflatten(-1, (groups, -1))  # [N, G, C / G]
+        if self.encoder.config.shared:
+            self.restart.collect(parts.flatten(0, 1).unsqueeze(0), codes.flatten().unsqueeze(1),
+                                 draw_keys(lengths * groups, seeds))  # fmt: skip
+        else:
+            self.restart.collect(parts.transpose(0, 1), codes, draw_keys(lengths, seeds))
+
+    @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """The temperature falls with the updates."""
+        """The temperature falls with the updates; entries that nothing chose start anew."""
+        if self.restart is not None:
+            dead, frames = self.restart.update()
+            codebook = self.encoder.quantizer.codebook
+            codebook.copy_(torch.where(dead.unsqueeze(-1), frames.to(codebook.dtype), codebook))
+        self._at(step)
+
+    def _at(self, step: int) -> None:
         config = self.config
         self.updates.fill_(step)
         share = min(1.0, step / config.gumbel_updates)
@@ -89,5 +120,5 @@ class Objective(nn.Module):
     def load_state_dict(self, *args: object, **kwargs: object) -> object:
         """As ever, and the temperature of the state's update."""
         found = super().load_state_dict(*args, **kwargs)
-        self.after_step(int(self.updates))
+        self._at(int(self.updates))
         return found

@@ -120,6 +120,7 @@ def test_slope_penalty_of_a_linear_critic_by_hand() -> None:
     torch.testing.assert_close(b.grad, torch.tensor([16 * 4 / 5]))
     with torch.no_grad():
         assert float(gradient_penalty(lambda z, c: z @ a + c @ b, z, c)) == pytest.approx(32)
+        assert float(gradient_penalty(lambda z, c: z @ a + c @ b, z, c, slope=4)) == pytest.approx(2 * (5 / 4 - 1) ** 2)
 
 
 def test_slope_penalty_of_the_bilinear_critic_and_its_gradients() -> None:
@@ -159,6 +160,8 @@ def test_the_penalty_is_added_and_works_in_validation() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="lipschitz"):
         build({"predictor": "transformer", "lipschitz": 1.0})
+    with pytest.raises(ConfigError, match="slope"):
+        build({"slope": 2.0})
     with pytest.raises(ConfigError, match="equal width"):
         build({"predictor": "transformer"})
     data = batch()

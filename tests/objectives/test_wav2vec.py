@@ -86,7 +86,7 @@ def test_quantized_loss_and_gradients_are_the_papers_formula(case: int) -> None:
             for frame, codes in zip(latent.inputs, latent.quantized.codes.tolist(), strict=True):
                 entry = torch.cat([encoder.quantizer.codebook[group, code] for group, code in enumerate(codes)])
                 pull, stay = frame.detach() - entry, frame - entry.detach()
-                expected = expected + (pull @ pull + 0.25 * (stay @ stay)) / len(frame)
+                expected = expected + 2 * (pull @ pull + 0.25 * (stay @ stay)) / len(frame)  # 2 steps
     assert float(found.loss) == pytest.approx(float(expected), rel=1e-5)
     compare_gradients(objective, found.loss, expected)
 

@@ -49,6 +49,7 @@ TINY: dict[str, list[Case]] = {
     "dinosr": [
         Case({"top_layers": 2, "entries": 8}),
         Case({"top_layers": 1, "entries": 5, "freeze_after": 1, "decay": {"updates": 2}}, encoder=LARGE),
+        Case({"top_layers": 2, "entries": 8, "codebook_start": "small", "restart_after": 2}),
     ],
     "cpc": [
         Case({"steps": 3, "negatives": 6}, "cpc", CPC, codes=False),
@@ -65,7 +66,7 @@ TINY: dict[str, list[Case]] = {
             draws=False,
         ),
         Case(
-            {"steps": 2, "negatives": 5, "negatives_from": "speaker", "lipschitz": 1.0},
+            {"steps": 2, "negatives": 5, "negatives_from": "speaker", "lipschitz": 1.0, "slope": 2.0},
             "cpc",
             CPC,
             codes=False,
@@ -93,6 +94,7 @@ TINY: dict[str, list[Case]] = {
             falls_to=0.7,
         ),
         Case({"contrast": {"steps": 3}}, "vq_wav2vec", encoders.TINY["vq_wav2vec"][1], lr=1e-2),
+        Case({"contrast": {"steps": 3}, "restart_after": 3}, "vq_wav2vec", encoders.TINY["vq_wav2vec"][1], lr=1e-2),
     ],
     "wav2vec": [
         Case({"steps": 3}, "wav2vec", encoders.TINY["wav2vec"][0], codes=False),

@@ -22,7 +22,7 @@ def test_every_objective_has_the_papers_settings() -> None:
 def test_a_config_builds_its_model_and_stores_whole(name: str, small: bool, tmp_path: Path) -> None:
     run = config.load(Run, CONF / f"{name}.toml")
     if small:
-        own = [CONF / f"tiny_{kind}.toml" for kind in (run.objective, run.encoder["family"])]
+        own = [CONF / f"tiny_{kind}.toml" for kind in (name, run.objective, run.encoder["family"])]
         tiny = next((path for path in own if path.exists()), CONF / "tiny.toml")
         run = config.load(Run, [CONF / f"{name}.toml", tiny])
     with torch.device("meta"):  # shapes without memory
