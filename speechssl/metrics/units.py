@@ -1,6 +1,6 @@
 """How good discrete units are: PNMI, purities, perplexity, bitrate.
 
-PNMI and the purities are those of HuBERT (arXiv:2106.07447, section III-E). Conventions, on which systems differ: units
+PNMI and the purities are those of HuBERT (arXiv:2106.07447, section IV-E). Conventions, on which systems differ: units
 are upsampled to the phone labels' rate by repetition, the longer sequence is cut at the end of the shorter one, silence
 is a class like any other, time without a label counts for neither. Bitrate is log2(V) x the rate of deduplicated units
 (DESIGN: `entropy_bitrate` is the smaller number that an ideal unigram coder would need).

@@ -1,4 +1,4 @@
-"""WavLM's gated relative position bias (arXiv:2110.13900, section 3.2): T5's buckets, scaled per query and head.
+"""WavLM's gated relative position bias (arXiv:2110.13900, section IV-A): T5's buckets, scaled per query and head.
 
 One table of biases is shared by all blocks; each block has its own gate. The released code, and so this module, has the
 gate of the formula rearranged: `a * (b * scale - 1) + 2` with one scale per head.

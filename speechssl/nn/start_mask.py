@@ -1,4 +1,4 @@
-"""Masks of spans whose starts are drawn frame by frame, as in vq-wav2vec's BERT (arXiv:1910.05453, section 3.3) and
+"""Masks of spans whose starts are drawn frame by frame, as in vq-wav2vec's BERT (arXiv:1910.05453, section 4) and
 BEST-RQ (arXiv:2202.01855, section 4.1). `nn.masking` has those of wav2vec 2.0, which draws a fixed number of starts.
 
 B utterances, T frames. mask: True = replaced.

@@ -1,4 +1,4 @@
-"""BERT over discrete units, as over vq-wav2vec's codes (arXiv:1910.05453, section 3.3) and DiscreteBERT
+"""BERT over discrete units, as over vq-wav2vec's codes (arXiv:1910.05453, section 4) and DiscreteBERT
 (arXiv:1911.03912): spans of units are replaced by a mask, and the units that were there are predicted.
 
 Units come as `data.labels`, one per frame of `encoder`, which gives nothing but the frame rate here: it is not trained,
