@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """LibriSpeech to a Kaldi data dir: wav.scp, utt2spk, spk2utt, text (where transcripts are there), align/phones.tsv.
 
-    prepare_data.py SUBSET OUT [--alignments PATH]
+    prepare_data.py SUBSET... OUT [--alignments PATH]
 
-SUBSET is a folder like LibriSpeech/dev-clean: SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac beside *.trans.txt. Ids
+Each SUBSET is a folder like LibriSpeech/dev-clean: SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac beside *.trans.txt. Ids
 are the file names, the speaker is the id's first field, as LibriSpeech's README defines them. Alignments are anything
 `speechssl score` reads (a folder of TextGrids, jsonl, ctm, tsv); they may cover more or fewer utterances.
 """
@@ -19,18 +19,20 @@ AUDIO = {".flac", ".wav", ".opus", ".ogg"}
 def main() -> int:
     """Write one data dir."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subset", type=Path)
+    parser.add_argument("subsets", type=Path, nargs="+", metavar="SUBSET")
     parser.add_argument("out", type=Path)
     parser.add_argument("--alignments", type=Path, help="phone alignments; vowels lose their stress mark (AH0 -> AH)")
     args = parser.parse_args()
-    if not args.subset.is_dir():
-        return fail(f"{args.subset}: no such folder; run.sh --download true fetches the subsets of LibriSpeech")
     audio: dict[str, Path] = {}
-    for path in args.subset.rglob("*"):
-        if path.suffix.lower() in AUDIO and audio.setdefault(path.stem, path) != path:
-            return fail(f"two recordings of one utterance: {audio[path.stem]} and {path}")
-    if not audio:
-        return fail(f"{args.subset}: no recordings there ({', '.join(sorted(AUDIO))})")
+    for subset in args.subsets:
+        if not subset.is_dir():
+            return fail(f"{subset}: no such folder; run.sh --download true fetches the subsets of LibriSpeech")
+        before = len(audio)
+        for path in subset.rglob("*"):
+            if path.suffix.lower() in AUDIO and audio.setdefault(path.stem, path) != path:
+                return fail(f"two recordings of one utterance: {audio[path.stem]} and {path}")
+        if len(audio) == before:
+            return fail(f"{subset}: no recordings there ({', '.join(sorted(AUDIO))})")
     wrong = next((name for name in audio if name.count("-") != 2), None)
     if wrong is not None:
         return fail(f"{audio[wrong]}: not named SPEAKER-CHAPTER-UTTERANCE as in LibriSpeech")
@@ -38,7 +40,7 @@ def main() -> int:
     speakers: dict[str, list[str]] = defaultdict(list)
     for name in ids:
         speakers[name.partition("-")[0]].append(name)
-    text = transcripts(args.subset)
+    text = {name: words for subset in args.subsets for name, words in transcripts(subset).items()}
     files = {
         "wav.scp": [f"{name} {audio[name].resolve()}" for name in ids],
         "utt2spk": [f"{name} {name.partition('-')[0]}" for name in ids],
