@@ -3,9 +3,9 @@
 
     prepare_data.py SUBSET... OUT [--alignments PATH]
 
-Each SUBSET is a folder like LibriSpeech/dev-clean: SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac beside *.trans.txt. Ids
-are the file names, the speaker is the id's first field, as LibriSpeech's README defines them. Alignments are anything
-`speechssl score` reads (a folder of TextGrids, jsonl, ctm, tsv); they may cover more or fewer utterances.
+Each SUBSET is a folder like LibriSpeech/dev-clean: SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac beside *.trans.txt.
+Ids are the file names, the speaker is the id's first field, as LibriSpeech's README defines them. Alignments are
+anything `speechssl score` reads (a folder of TextGrids, jsonl, ctm, tsv); they may cover more or fewer utterances.
 """
 
 import argparse
