@@ -12,7 +12,7 @@ from speechssl.errors import ConfigError
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW with wav2vec 2.0 base's settings; "adam" adds the decay to the gradient, as older code does."""
+    """AdamW with wav2vec 2.0 base's settings; "adam" adds the decay to the gradient, which fairseq's does not."""
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = 5e-4  # peak
