@@ -23,8 +23,9 @@ class Batch:
     noise: Tensor | None = None  # [S'] float32, a recording to mix with utterances
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same on a device."""
-        moved = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        """The same on a device; the seeds stay, since all that is drawn from them is drawn on the CPU."""
+        tensors = {k: v for k, v in vars(self).items() if isinstance(v, Tensor) and k != "seeds"}
+        moved = {k: v.to(device, non_blocking=True) for k, v in tensors.items()}
         return replace(self, **moved)
 
     @property

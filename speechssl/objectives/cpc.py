@@ -81,7 +81,7 @@ class Objective(nn.Module):
         predicted = self.predictor(c)
         valid = valid_mask(lengths, z.shape[1])
         loss, penalty = predicted[:, :, :0].sum().float(), z.new_zeros(())
-        count, correct = 0, 0.0
+        count, correct = 0, loss.new_zeros(())
         frames, counts = z[valid], lengths.tolist()
         parts = frames.split(counts)
         for row, num_frames in enumerate(counts):
@@ -101,7 +101,7 @@ class Objective(nn.Module):
                     others = without(others, start + step)
                 loss = loss + info_nce(true, others)
                 count += len(true)
-                correct += float((true > others.amax(1)).sum())
+                correct = correct + (true.detach() > others.detach().amax(1)).sum()
             if config.lipschitz:
                 penalty = penalty + self._penalty(pool, start, c[row, :num_frames], int(batch.seeds[row]))
         scalars: dict[str, Tensor | float] = {

@@ -43,7 +43,7 @@ class Predicted:
 
     loss: Tensor
     count: int
-    correct: float  # pairs whose true frame scores above all of its distractors
+    correct: Tensor  # [] pairs whose true frame scores above all of its distractors
 
     @property
     def scalars(self) -> dict[str, Tensor | float]:
@@ -65,7 +65,7 @@ class FuturePrediction(nn.Module):
         config = self.config
         predicted = self.linear(c).unflatten(-1, (config.steps, -1))
         loss = predicted[:, :0].sum().float()
-        count, correct = 0, 0.0
+        count, correct = 0, loss.new_zeros(())
         for row, (num_frames, seed) in enumerate(zip(lengths.tolist(), seeds, strict=True)):
             last = min(config.offset + config.steps, num_frames)
             if last <= config.offset:
@@ -76,7 +76,7 @@ class FuturePrediction(nn.Module):
                 true, others = future_scores(mine, z[row, :num_frames], drawn, step=step)
                 loss = loss + step_loss(true, others, config.weight)
                 count += len(true)
-                correct += float((true > others.amax(1)).sum())
+                correct = correct + (true.detach() > others.detach().amax(1)).sum()
         return Predicted(loss, count, correct)
 
 

@@ -106,10 +106,10 @@ class Objective(nn.Module):
     def _compare(
         self, context: Tensor, targets: Tensor, codes: Tensor, counts: list[int], batch: Batch,
         negatives: list[Tensor] | None,
-    ) -> tuple[Tensor, float]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Sum of the losses of all utterances, each among its own frames, and how many were told right."""
         loss = context.sum() * 0 + targets.sum() * 0
-        correct = 0.0
+        correct = context.new_zeros((), dtype=torch.float32)
         parts = zip(context.split(counts), targets.split(counts), codes.split(counts), strict=True)
         for row, (mine, theirs, chosen) in enumerate(parts):
             if not len(mine):
@@ -118,7 +118,7 @@ class Objective(nn.Module):
             others = drawn.to(mine.device) if negatives is None else negatives[row]
             logits = contrastive_logits(mine, theirs, others, chosen, self.config.temperature)
             loss = loss + contrastive_loss(logits)
-            correct += float((logits.argmax(1) == 0).sum())
+            correct = correct + (logits.detach().argmax(1) == 0).sum()
         return loss.float(), correct
 
     def _noise(self, batch: Batch, counts: list[int]) -> Tensor | None:

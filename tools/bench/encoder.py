@@ -37,6 +37,7 @@ from machine import device_rate, fma_limit, medians, print_cpu_rates, products, 
 
 from speechssl.convert import load_encoder
 from speechssl.encoders.pretrained import Pretrained, best_kernel
+from speechssl.extract import batches as extraction
 from speechssl.nn.fast.encoder import FastEncoder
 
 Contestant = Callable[[], list[Tensor]]
@@ -73,6 +74,28 @@ def ours_padded(ours: Pretrained, wavs: Sequence[Tensor], order: Sequence[int], 
         states, counts = ours.encoder.layers(wav, lengths, upto=layer)
         found |= {i: row[:n] for i, row, n in zip(some, states[layer], counts.tolist(), strict=True)}
     return [found[i] for i in range(len(wavs))]
+
+
+def ours_bucketed(ours: Pretrained, wavs: Sequence[Tensor], layer: int) -> list[Tensor]:
+    """The same in batches of like lengths up to 240 s, as `speechssl units --device cuda` makes them."""
+    found: dict[int, Tensor] = {}
+    for some in like_lengths(wavs):
+        wav = pad_sequence([wavs[i] for i in some], batch_first=True)
+        lengths = torch.tensor([len(wavs[i]) for i in some], device=wav.device)
+        states, counts = ours.encoder.layers(wav, lengths, upto=layer)
+        found |= {i: row[:n] for i, row, n in zip(some, states[layer], counts.tolist(), strict=True)}
+    return [found[i] for i in range(len(wavs))]
+
+
+def under_autocast(device: str, work: Contestant) -> list[Tensor]:
+    """In bfloat16 where autocast thinks it right."""
+    with torch.autocast(device, torch.bfloat16):
+        return [x.float() for x in work()]
+
+
+def like_lengths(wavs: Sequence[Tensor]) -> list[list[int]]:
+    """Indices of each batch of the extraction on a GPU."""
+    return list(extraction.batches({i: len(wav) for i, wav in enumerate(wavs)}, round(extraction.BATCH_S * 16_000)))
 
 
 def parts(encoder: FastEncoder, wav: Tensor, layer: int, repeats: int) -> None:
@@ -159,6 +182,11 @@ def main() -> None:
         longest = [(len(some), wav.shape[1]) for some, wav in batches(wavs, order, size)]
         computed[name] = sum(n * products(config, samples, top) for n, samples in longest)
 
+    def add_bucketed(name: str, ours: Pretrained) -> None:
+        contestants[name] = lambda: ours_bucketed(ours, wavs, layer)
+        longest = [(len(some), len(wavs[some[0]])) for some in like_lengths(wavs)]
+        computed[name] = sum(n * products(config, samples, layer) for n, samples in longest)
+
     def whole(x: Tensor) -> Tensor:
         return peer(x, output_hidden_states=True).hidden_states[layer]
 
@@ -170,12 +198,16 @@ def main() -> None:
     add("  stops", lambda: padded(stops, wavs, order, 1, frames), layer)
     add(f"  {size} in file order", lambda: padded(whole, wavs, order, size, frames), every, order, size)
     add(f"  {size} sorted", lambda: padded(whole, wavs, sort, size, frames), every, sort, size)
+    if not cpu and args.low:  # what scripts do to be fast
+        in_order: Contestant = lambda: padded(whole, wavs, order, size, frames)  # noqa: E731
+        add(f"  {size} in order, bf16", lambda: under_autocast(args.device, in_order), every, order, size)
     add("plain", lambda: [plain.features(wav, layer) for wav in wavs], layer)
     if cpu:
         ours = plain.with_kernel("fast")
         add("fast", lambda: [ours.features(wav, layer) for wav in wavs], layer)
     if args.batches or not cpu:
         add(f"plain, {size} sorted", lambda: ours_padded(plain, wavs, sort, size, layer), layer, sort, size)
+        add_bucketed("plain, 240 s", plain)
     for precision in (("bf16", "int8") if cpu else ("bf16",)) if args.low else ():
         low = plain.with_precision(precision)
         if best_kernel(args.family, precision=precision, device=args.device) == "fast":
@@ -183,6 +215,7 @@ def main() -> None:
         add(f"{low.kernel} {precision}", lambda low=low: [low.features(wav, layer) for wav in wavs], layer)
         if not cpu:
             add(f"bf16, {size} sorted", lambda low=low: ours_padded(low, wavs, sort, size, layer), layer, sort, size)
+            add_bucketed("bf16, 240 s", low)
 
     core = fma_limit() if cpu else device_rate(args.device, torch.float32)
     limit = core * (args.threads if cpu else 1) if core else None

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Freely licensed speech to two Kaldi data dirs: OUT/train and OUT/valid with wav.scp, utt2spk, spk2utt, utt2lang.
+
+prepare_data.py --corpora DIR [--prompts DIR] [--limit N] OUT
+
+--corpora: kerstin/ librispeech_subset/ speech_to_intent/ fsdd/; those that are there are taken.
+--prompts: unpacked Debian packages asterisk-core-sounds-{en,fr,es,it,ru}-g722 and festvox-ru; G.722 is decoded into
+OUT/audio (needs PyAV: pip install av). Prompts of silence and those shorter than 0.3 s are left out.
+Every 40th utterance of a corpus goes to valid, chosen by hash of its id.
+"""
+
+import argparse
+import sys
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROMPT_LANGUAGES = {"en_US": "en", "fr_CA": "fr", "es_MX": "es", "it_IT": "it", "ru_RU": "ru"}
+G722_RATE, G722_BYTES = 16_000, 8_000  # a second
+
+
+@dataclass(frozen=True)
+class Row:
+    """One utterance."""
+
+    id: str
+    path: Path
+    speaker: str
+    language: str
+
+
+def main() -> int:
+    """Write both data dirs; 2 where there is nothing to write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpora", type=Path, required=True)
+    parser.add_argument("--prompts", type=Path)
+    parser.add_argument("--limit", type=int, default=0, help="at most so many utterances of each corpus (0: all)")
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    found = {
+        "kerstin": list(kerstin(args.corpora / "kerstin")),
+        "librispeech": list(librispeech(args.corpora / "librispeech_subset")),
+        "speech_to_intent": list(speech_to_intent(args.corpora / "speech_to_intent")),
+        "fsdd": list(fsdd(args.corpora / "fsdd")),
+    }
+    if args.prompts is not None:
+        found["asterisk"] = list(asterisk(args.prompts, args.out / "audio", args.limit))
+        found["festvox_ru"] = list(festvox(args.prompts))
+    if not any(found.values()):
+        print(f"{args.corpora}: none of {', '.join(found)} is there", file=sys.stderr)
+        return 2
+    rows = []
+    for name, own in found.items():
+        own = own[:: max(1, len(own) // args.limit)][: args.limit] if args.limit else own
+        print(f"  {name}: {len(own)} utterances, {len({row.speaker for row in own})} speakers")
+        rows += own
+    for split in ("train", "valid"):
+        write(args.out / split, [row for row in rows if (zlib.crc32(row.id.encode()) % 40 == 0) == (split == "valid")])
+    return 0
+
+
+def kerstin(folder: Path) -> Iterator[Row]:
+    """German, one speaker, CC0."""
+    for path in sorted(folder.glob("verified/*.opus")):
+        yield Row(f"kerstin-{path.stem}", path, "kerstin", "de")
+
+
+def librispeech(folder: Path) -> Iterator[Row]:
+    """English, CC BY 4.0; the speaker stands in the name."""
+    for path in sorted(folder.rglob("*.opus")):
+        yield Row(f"ls-{path.stem}", path, f"ls-{path.stem.split('-')[0]}", "en")
+
+
+def speech_to_intent(folder: Path) -> Iterator[Row]:
+    """English, Apache-2.0; speakers are not told."""
+    for path in sorted(folder.rglob("*.opus")):
+        yield Row(f"sti-{path.stem}", path, "sti", "en")
+
+
+def fsdd(folder: Path) -> Iterator[Row]:
+    """English digits at 8 kHz, CC BY-SA 4.0; the test part (index 0 to 4) is left alone."""
+    for path in sorted(folder.glob("recordings/*.flac")):
+        _, speaker, index = path.stem.split("_")
+        if int(index) > 4:
+            yield Row(f"fsdd-{path.stem}", path, f"fsdd-{speaker}", "en")
+
+
+def asterisk(root: Path, audio: Path, limit: int) -> Iterator[Row]:
+    """Telephone prompts in five languages, CC BY(-SA) 3.0, decoded to FLAC."""
+    prompts = [
+        path for path in sorted(root.glob("**/asterisk/sounds/*/**/*.g722"))
+        if path.parent.name != "silence" and path.stat().st_size >= 0.3 * G722_BYTES
+    ]  # fmt: skip
+    for path in prompts[:: max(1, len(prompts) // limit)] if limit else prompts:
+        voice = path.parts[path.parts.index("sounds") + 1]
+        name = f"asterisk-{voice}-{'-'.join((*path.parts[path.parts.index(voice) + 1 : -1], path.stem))}"
+        yield Row(name, decode_g722(path, audio / f"{name}.flac"), f"asterisk-{voice}", PROMPT_LANGUAGES[voice[:5]])
+
+
+def festvox(root: Path) -> Iterator[Row]:
+    """Russian, one speaker, a BSD-like licence."""
+    for path in sorted(root.glob("**/msu_ru_nsh_clunits/wav/*.wav")):
+        yield Row(f"festvox-ru-{path.stem}", path, "festvox-ru", "ru")
+
+
+def decode_g722(path: Path, out: Path) -> Path:
+    """A 16 kHz FLAC of a raw G.722 file; one that is there is kept."""
+    import av
+    import numpy as np
+    import soundfile
+
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), format="g722") as container:
+            samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
+        part = out.with_suffix(".part")
+        soundfile.write(part, samples, G722_RATE, format="FLAC", subtype="PCM_16")
+        part.rename(out)
+    return out
+
+
+def write(folder: Path, rows: list[Row]) -> None:
+    """One data dir, every file sorted by id in C order as Kaldi wants it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = sorted(rows, key=lambda row: row.id.encode())
+    speakers = defaultdict(list)
+    for row in rows:
+        speakers[row.speaker].append(row.id)
+    files = {
+        "wav.scp": [f"{row.id} {row.path.resolve()}" for row in rows],
+        "utt2spk": [f"{row.id} {row.speaker}" for row in rows],
+        "spk2utt": [f"{speaker} {' '.join(names)}" for speaker, names in sorted(speakers.items())],
+        "utt2lang": [f"{row.id} {row.language}" for row in rows],
+    }
+    for name, lines in files.items():
+        (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    print(f"  {folder}: {len(rows)} utterances, {len(speakers)} speakers")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
