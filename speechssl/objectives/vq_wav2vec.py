@@ -31,12 +31,14 @@ class Config:
     restart_after: int = 0  # k-means only: updates without a frame after which an entry starts anew at one; 0: never
     gumbel_start: float = 2.0  # Gumbel only: vq_temp, τ
     gumbel_end: float = 0.5
+    diversity: float = 0.0  # Gumbel only: loss_weights, off as released: of the unused share of the codebooks
     gumbel_updates: int = 280_000  # τ falls in a straight line over so many: 70 % of the paper's 400,000
 
     def __post_init__(self) -> None:
         """Refuse temperatures that do not fall."""
-        if min(self.commitment, self.restart_after) < 0 or self.gumbel_updates < 1:
-            raise ConfigError(f"vq_wav2vec needs commitment, restart_after >= 0 and gumbel_updates >= 1, got {self}")
+        if min(self.commitment, self.diversity, self.restart_after) < 0 or self.gumbel_updates < 1:
+            raise ConfigError("vq_wav2vec needs commitment, diversity, restart_after >= 0 and gumbel_updates >= 1, "
+                              f"got {self}")  # fmt: skip
         if not 0 < self.gumbel_end <= self.gumbel_start:
             raise ConfigError(f"vq_wav2vec needs 0 < gumbel_end <= gumbel_start, got {self}")
 
@@ -52,6 +54,8 @@ class Objective(nn.Module):
         self.config = config
         self.predictions = FuturePrediction(encoder.dim, encoder.dim, config.contrast)
         self.restart: DeadCodes | None = None
+        if config.diversity and encoder.config.quantizer != "gumbel":
+            raise ConfigError(f'diversity={config.diversity} has no effect with quantizer="kmeans"')
         if config.restart_after:
             if not isinstance(encoder.quantizer, VectorQuantizer):
                 raise ConfigError('restart_after has no effect with quantizer="gumbel"')
@@ -69,7 +73,9 @@ class Objective(nn.Module):
         found = self.predictions(latent.z, c, lengths, batch.seeds.tolist())
         scalars, loss = found.scalars, found.loss
         if isinstance(quantized, Quantized):
-            scalars["perplexity"] = diversity(quantized.probabilities)[1].detach()
+            unused, perplexity = diversity(quantized.probabilities)
+            scalars["perplexity"] = perplexity.detach()
+            loss = loss + config.diversity * unused * found.count
             scalars["temperature"] = self.encoder.quantizer.temperature
         else:
             distance = quantization_loss(latent.inputs, quantized.entries, config.commitment)

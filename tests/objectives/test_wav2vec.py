@@ -110,6 +110,16 @@ def test_the_temperature_falls_in_a_straight_line_and_is_kept() -> None:
     assert other.encoder.quantizer.temperature == pytest.approx(1.4)
 
 
+def test_diversity_adds_the_unused_share_of_the_codebooks() -> None:
+    plain, other = (build("vq_wav2vec", 0, {"contrast": {"steps": 2}, "diversity": weight}) for weight in (0.0, 0.5))
+    other.load_state_dict(plain.state_dict())
+    found, more = plain(batch()), other(batch())
+    config = plain.encoder.config
+    size = config.groups * config.entries
+    expected = 0.5 * (size - float(found.scalars["perplexity"])) / size * found.count
+    assert float(more.loss.detach() - found.loss.detach()) == pytest.approx(expected, rel=1e-3)
+
+
 def test_noise_is_an_utterances_own() -> None:
     objective = build("vq_wav2vec", 0, {"contrast": {"steps": 2}}).train()
     data = batch()
@@ -122,3 +132,9 @@ def test_noise_is_an_utterances_own() -> None:
 def test_an_encoder_without_quantizer_is_refused() -> None:
     with pytest.raises(ConfigError, match="quantizer"):
         objectives.build("vq_wav2vec", encoders.build("wav2vec2", BASE), {})
+
+
+@pytest.mark.parametrize(("case", "settings"), [(0, {"restart_after": 3}), (1, {"diversity": 0.1})])
+def test_settings_of_the_other_quantizer_are_refused(case: int, settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="no effect"):
+        build("vq_wav2vec", case, settings)
