@@ -12,6 +12,8 @@ the exit code is 1, unless --allow-missing says that this is expected.
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from speechssl.cli import _score_sharing as sharing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,10 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     units.add_argument("--unit-rate", type=float, metavar="HZ", help="unit rate, for files that do not say")
     units.add_argument("--json", action="store_true", help="print one JSON object")
     units.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+    other = kinds.add_parser("sharing", help=sharing.SUMMARY, description=sharing.__doc__,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    sharing.add_arguments(other)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
+    if args.kind == "sharing":
+        return sharing.run(args)
     import json
     from pathlib import Path
 
@@ -55,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.phones is None and (args.phone_shift or args.tier or args.phones_format != "auto"):
         raise ConfigError("--phone-shift, --tier and --phones-format have no effect without --phones")
-    num_units, unit_rate, utterances = _open(Path(args.units), args.num_units, args.unit_rate)
+    num_units, unit_rate, utterances = open_units(Path(args.units), args.num_units, args.unit_rate)
     alignments = None
     if args.phones is not None:
         alignments = read_alignments(args.phones, kind=args.phones_format, rate_hz=args.phone_rate, tier=args.tier)
@@ -74,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if missing and not args.allow_missing else 0
 
 
-def _open(
+def open_units(
     path: Any, num_units: int | None, unit_rate: float | None
 ) -> "tuple[int, float, Iterator[tuple[str, np.ndarray]]]":
     """Codebook size, rate and units frame by frame of an output folder or a file."""

@@ -23,10 +23,11 @@ _MOST_UNITS = 1 << 24
 
 
 def read_unit_file(
-    path: Path, *, num_units: int | None = None, unit_rate: float | None = None
+    path: Path, *, num_units: int | None = None, unit_rate: float | None = None, any_rate: bool = False
 ) -> tuple[int, float, Iterator[tuple[str, NDArray[np.int64]]]]:
     """Codebook size, rate (Hz) and (id, units [T]) pairs; size and rate come from the file, else from the arguments.
 
+    any_rate: the rate plays no part; 1 where the file does not say it.
     Raises DataError where neither knows them, where both do and differ, and for lines that break the format.
     """
     try:
@@ -35,6 +36,7 @@ def read_unit_file(
     except (UnicodeDecodeError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not readable as text: {error}") from error
     row = _json(path, 1, first) if first.startswith("{") else {}
+    unit_rate = row.get("rate_hz", 1.0) if any_rate else unit_rate
     stated: list[Any] = []
     for key, given, option in (("num_units", num_units, "--num-units"), ("rate_hz", unit_rate, "--unit-rate")):
         value = row.get(key, given)

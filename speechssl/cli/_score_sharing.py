@@ -1,0 +1,106 @@
+"""How much languages share a codebook. `speechssl score sharing UNITS --groups utt2lang`, XLSR's analysis.
+
+UNITS is an output folder of `speechssl units`, or a file of units. FILE says each utterance's language, or whatever
+else is to be compared (speakers, corpora): lines `utterance group`, as Kaldi's utt2lang and utt2spk.
+Printed: for each group its frames and the codes that it uses; the similarity of each two, 1 less the Jensen-Shannon
+divergence of their codes in bits (1: the same use of codes, 0: none in common); how many codes are used by one group
+alone, by two, ...
+
+Utterances without a group are counted and reported, and the exit code is 1, unless --allow-missing says that this is
+expected.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "how much languages, or other groups, share a codebook"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`UNITS --groups FILE`."""
+    parser.add_argument("units", metavar="UNITS", help="output folder of `speechssl units`, or a file of units")
+    parser.add_argument("--groups", metavar="FILE", required=True, help="lines `utterance group`: utt2lang, utt2spk")
+    parser.add_argument("--allow-missing", action="store_true", help="utterances without a group are expected")
+    parser.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count, compare, print."""
+    import json
+
+    row = sharing(Path(args.units), Path(args.groups), args.num_units)
+    text = json.dumps(row, indent=2, ensure_ascii=False)
+    if args.output:
+        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.output).write_text(text + "\n", encoding="utf-8")
+    print(text if args.json else "\n".join(_lines(row)))
+    return 1 if row["without_group"] and not args.allow_missing else 0
+
+
+def sharing(path: Path, groups: Path, num_units: int | None) -> dict[str, Any]:
+    """What is printed and stored."""
+    from speechssl.cli.score import open_units
+    from speechssl.errors import DataError
+    from speechssl.metrics.code_sharing import CodeUsage
+    from speechssl.metrics.unit_files import read_unit_file
+
+    group_of = read_groups(groups)
+    if path.is_dir():
+        size, _, utterances = open_units(path, num_units, None)
+    else:
+        size, _, utterances = read_unit_file(path, num_units=num_units, any_rate=True)
+    usage, without = CodeUsage((size,)), []
+    for name, units in utterances:
+        if name in group_of:
+            usage.add(group_of[name], units)
+        else:
+            without.append(name)
+    if not usage.languages:
+        raise DataError(f"{groups}: has the group of none of the {len(without)} utterances with units")
+    counts = [usage.counts[name] for name in usage.languages]
+    return {
+        "num_units": size,
+        "groups": usage.languages,
+        "frames": [int(row.sum()) for row in counts],
+        "codes": [int((row > 0).sum()) for row in counts],
+        "similarity": [[round(value, 6) for value in row] for row in usage.similarity().tolist()],
+        "codes_by_users": usage.spread().tolist(),
+        "without_group": len(without),
+        "examples_without": without[:3],
+    }
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Utterance -> group. Raises DataError for lines of another form and for utterances that stand twice."""
+    from speechssl.data.lines import read_lines
+    from speechssl.errors import DataError
+
+    found: dict[str, str] = {}
+    for number, line in read_lines(path):
+        fields = line.split()
+        if len(fields) != 2:
+            raise DataError(f"{path}:{number}: expected an utterance and its group, got {line!r:.100}")
+        if found.setdefault(fields[0], fields[1]) != fields[1]:
+            raise DataError(f"{path}:{number}: {fields[0]} is in {found[fields[0]]} and in {fields[1]}")
+    return found
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
+    names = row["groups"]
+    width = max(8, *(len(name) for name in names))
+    lines = [f"{'group':{width}}  {'frames':>10}  codes of {row['num_units']}"]
+    for name, frames, codes in zip(names, row["frames"], row["codes"], strict=True):
+        lines.append(f"{name:{width}}  {frames:10}  {codes}")
+    lines += ["", "similarity", " " * width + "".join(f"  {name:>{width}}" for name in names)]
+    for name, values in zip(names, row["similarity"], strict=True):
+        lines.append(f"{name:{width}}" + "".join(f"  {value:{width}.4f}" for value in values))
+    lines.append("")
+    for count, codes in enumerate(row["codes_by_users"], start=1):
+        lines.append(f"used by {count:3} group{'s' if count > 1 else ' '}  {codes} codes")
+    if row["without_group"]:
+        lines.append(f"not counted        {row['without_group']} utterances without a group, for example "
+                     f"{', '.join(row['examples_without'])}")  # fmt: skip
+    return lines
