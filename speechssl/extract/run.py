@@ -148,8 +148,8 @@ class _Run:
         index, count = self.options.part
         if not 0 <= index < count:
             raise ConfigError(f"shard {index}/{count}: expected i/n with i in 0..n-1")
-        if self.job.device == "cuda" and self.job.precision != "fp32":
-            raise ConfigError(f"precision {self.job.precision} is made for the CPU; on a GPU choose fp32")
+        if self.job.device == "cuda" and self.job.precision == "int8":
+            raise ConfigError("precision int8 is made for the CPU; on a GPU choose fp32 or bf16")
         if self.options.overwrite and count > 1:
             raise ConfigError(
                 "--overwrite with --shard would remove what the other parts wrote; remove the folder first"

@@ -44,6 +44,7 @@ def load(settings: Settings) -> "Encoder":
     import torch
 
     from speechssl.extract.encode import Encoder
+    from speechssl.nn.device import prepare_cuda
 
     torch.set_num_threads(settings.threads)
     job = settings.job
@@ -54,6 +55,7 @@ def load(settings: Settings) -> "Encoder":
     if job.device == "cuda":
         if not torch.cuda.is_available():
             raise ConfigError("device cuda: torch finds no GPU here (nvidia-smi, or a CPU-only torch?)")
+        prepare_cuda(exact=True)
         pretrained.encoder.to(job.device)
     return Encoder(job, pretrained, layer, quantizer, allow_pipes=settings.allow_pipes,
                    allow_remote=settings.allow_remote)  # fmt: skip

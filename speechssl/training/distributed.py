@@ -9,6 +9,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from speechssl.nn.device import prepare_cuda
+
 _TIMEOUT = timedelta(minutes=10)  # a process that waits longer for the others gives up
 
 
@@ -47,6 +49,7 @@ def joined(device: str) -> Iterator[Group]:
     chosen = torch.device(f"cuda:{local}") if device == "cuda" else torch.device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+        prepare_cuda(exact=False)
     if world == 1:
         yield Group(device=chosen)
         return

@@ -197,8 +197,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         factor = self.group.world / everywhere if everywhere else 0.0  # DDP has divided by the number of processes
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        for parameter in parameters:
-            parameter.grad.mul_(factor)
+        torch._foreach_mul_([parameter.grad for parameter in parameters], factor)
         norm = float(nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf))
         fine = not bad and math.isfinite(norm) and everywhere > 0
         if fine:

@@ -42,12 +42,21 @@ def journalled(out: Path) -> list[int]:
     return [json.loads(line)["shard"] for line in lines]
 
 
-def in_hand(out: Path) -> set[str]:
-    """Work that the next run does again: shards that were begun (scratch folders) or written, and not journalled."""
-    begun = {path.name for path in out.glob("shards/.tmp-*")}
-    done = set(journalled(out))
-    written = {int(path.name.split("_")[1]) for path in out.glob("shards/units_*.jsonl")}
-    return begun | {f"shard {number}" for number in written - done}
+def in_hand(out: Path) -> int:
+    """How many shards the next run does again: those begun (a scratch folder) or written, and not journalled.
+
+    A scratch folder whose files have just been moved into place is the same shard as they are, not another one: its
+    process begins none before the journal has it.
+    """
+    written = {number_of(path) for path in out.glob("shards/units_*.jsonl")} - set(journalled(out))
+    scratch = [{number_of(path) for path in folder.glob("units_*")} for folder in out.glob("shards/.tmp-*")]
+    named = set().union(*scratch)
+    nameless = sum(not numbers for numbers in scratch)
+    return len(written | named) + max(0, nameless - len(written - named))
+
+
+def number_of(path: Path) -> int:
+    return int(path.name.split("_")[1])
 
 
 def moment(random: np.random.Generator, out: Path, command: Command, needed_s: float) -> None:
@@ -90,7 +99,7 @@ def test_extraction_killed_at_random_moments(root: Path, tmp_path: Path, record:
             continue
         slowest_s = max(slowest_s, command.kill(group=bool(kills % 2)))
         kills += 1
-        again.append(len(in_hand(out)))
+        again.append(in_hand(out))
         assert journalled(out)[: len(before)] == before, "a committed shard was lost"
     finished += whole(out, expected)
     record(
@@ -163,6 +172,19 @@ def remove(folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
+
+
+def test_shards_in_hand_are_counted_once(tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    for folder, name in ((shards, "units_7_64.jsonl"), (shards / ".tmp-a", ""), (shards / ".tmp-b", "units_9_64.npz")):
+        folder.mkdir(parents=True, exist_ok=True)
+        if name:
+            (folder / name).touch()
+    assert in_hand(tmp_path) == 2  # 7, moved from .tmp-a, and 9
+    (shards / ".tmp-c").mkdir()
+    assert in_hand(tmp_path) == 3  # one more has just been begun
+    (tmp_path / "journal.jsonl").write_text('{"shard": 7}\n')
+    assert in_hand(tmp_path) == 3  # .tmp-a is no longer 7's
 
 
 SITUATIONS = ["a group, a long recording", "a process, short recordings", "a group, short recordings"]

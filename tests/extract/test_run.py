@@ -173,7 +173,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no GPU"):
         run_units(speech, tmp_path / "out", spec, device="cuda", options=HERE)
     with pytest.raises(ConfigError, match="choose fp32"):
-        run_units(speech, tmp_path / "out", spec, device="cuda", precision="bf16", options=HERE)
+        run_units(speech, tmp_path / "out", spec, device="cuda", precision="int8", options=HERE)
 
 
 def test_a_changed_model_manifest_or_kind_is_an_error_until_overwritten(tmp_path: Path) -> None:
