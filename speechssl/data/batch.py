@@ -34,6 +34,6 @@ class Batch:
         return 1 - float(self.lengths.sum()) / max(1, self.wav.numel())
 
 
-def generator(seed: int) -> torch.Generator:
-    """A CPU generator for one utterance's draws."""
-    return torch.Generator().manual_seed(seed & 0x7FFF_FFFF_FFFF_FFFF)
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator for one utterance's draws; large ones are drawn where they are used, small ones on the CPU."""
+    return torch.Generator(device).manual_seed(seed & 0x7FFF_FFFF_FFFF_FFFF)

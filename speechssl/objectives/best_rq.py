@@ -49,8 +49,8 @@ def signal_noise(wav: Tensor, lengths: Tensor, seeds: Tensor) -> Tensor:
     noise = torch.zeros_like(wav)
     for row, (length, seed) in enumerate(zip(lengths.tolist(), seeds.tolist(), strict=True)):
         if length:
-            drawn = torch.randn(length, generator=generator(seed ^ 3)).to(wav)
-            noise[row, :length] = drawn * wav[row, :length].std(correction=0)
+            drawn = torch.randn(length, generator=generator(seed ^ 3, wav.device), device=wav.device)
+            noise[row, :length] = drawn.to(wav) * wav[row, :length].std(correction=0)
     return noise
 
 

@@ -92,8 +92,9 @@ class Objective(nn.Module):
         if not self.training or settings.quantizer != "gumbel":
             return None
         shape = (settings.groups, settings.entries)
-        parts = [gumbel_noise((n, *shape), generator(int(s) ^ 2)) for n, s in zip(counts, batch.seeds, strict=True)]
-        return torch.cat(parts).to(batch.wav.device)
+        device, seeds = batch.wav.device, batch.seeds.tolist()
+        parts = [gumbel_noise((n, *shape), generator(s ^ 2, device)) for n, s in zip(counts, seeds, strict=True)]
+        return torch.cat(parts)
 
     def _collect(self, frames: Tensor, codes: Tensor, lengths: Tensor, seeds: Tensor) -> None:
         """Frames [N, C] and their codes [N, G] for dead entries; a shared codebook takes the parts of all groups."""

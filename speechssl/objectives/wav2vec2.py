@@ -126,8 +126,9 @@ class Objective(nn.Module):
         if not self.training:
             return None
         shape = (self.config.groups, self.config.entries)
-        parts = [gumbel_noise((n, *shape), generator(int(s) ^ 2)) for n, s in zip(counts, batch.seeds, strict=True)]
-        return torch.cat(parts).to(batch.wav.device)
+        device, seeds = batch.wav.device, batch.seeds.tolist()
+        parts = [gumbel_noise((n, *shape), generator(s ^ 2, device)) for n, s in zip(counts, seeds, strict=True)]
+        return torch.cat(parts)
 
     def after_step(self, step: int) -> None:
         """The temperature falls with the updates."""

@@ -90,5 +90,5 @@ def diversity(probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """-log(-log(u)) of uniform u, float32 on the CPU."""
-    return -torch.empty(shape).exponential_(generator=generator).log()
+    """-log(-log(u)) of uniform u, float32 on the generator's device."""
+    return -torch.empty(shape, device=generator.device).exponential_(generator=generator).log()

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR/..
 # labels.sh ENCODER LAYER: k-means of a layer on train, and labels of both splits: exp/labels_ENCODER.
 set -euo pipefail
+: "${exp:?run.sh sets it}" "${data:?run.sh sets it}" "${num_units:?run.sh sets it}" "${seed:?run.sh sets it}" "${device:?run.sh sets it}"
 . ../../utils/path.sh
 . ../../utils/stages.sh
 encoder="$1" layer="$2"

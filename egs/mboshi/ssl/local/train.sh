@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR/..
 # train.sh OBJECTIVE: one training of run.sh's stage 2, from the paper's settings and the small ones in conf/.
 set -euo pipefail
+: "${exp:?run.sh sets it}" "${data:?run.sh sets it}" "${updates:?run.sh sets it}" "${workers:?run.sh sets it}" "${seed:?run.sh sets it}" "${tiny:?run.sh sets it}" "${device:?run.sh sets it}"
 . ../../utils/path.sh
 . ../../utils/stages.sh
-objective="$1" root="$(cd ../../.. && pwd)"
+. ../../utils/pretrain.sh
+objective="$1"
 case "$objective" in
   cpc* | wav2vec | vq_wav2vec*) files=(conf/common.toml conf/waveform.toml) ;;
   *) files=(conf/common.toml conf/mel.toml) ;;
@@ -14,14 +17,14 @@ case "$objective" in
   hubert_iteration2) labels=("$exp/labels_hubert") ;;
   *) labels=() ;;
 esac
-options=("run=$exp/$objective" "data.train=$data/train" "data.valid=$data/dev" "training.updates=$updates"
-  "training.workers=$workers" "device=$device" "seed=$seed")
-if [ ${#labels[@]} -gt 0 ]; then options+=("data.labels=${labels[0]}"); fi
+options=("run=\"$exp/$objective\"" "data.train=\"$data/train\"" "data.valid=\"$data/dev\""
+  "training.updates=$updates" "training.workers=$workers" "seed=$seed")
+if [ ${#labels[@]} -gt 0 ]; then options+=("data.labels=\"${labels[0]}\""); fi
 if "$tiny"; then options+=(data.batching.seconds=20 training.log_every=2 training.valid_every=6); fi
-case "$device" in cuda) options+=(training.precision=bf16) ;; esac
+if [ "$device" = cuda ]; then gpus=1; else gpus=0; fi
 mkdir -p "$exp/logs"
-for i in "${!files[@]}"; do files[i]="$PWD/${files[i]}"; done
-once "$exp/$objective" "$data" "${files[@]}" "${labels[@]}" -- env -C "$root" python -m recipes.pretrain \
-  "recipes/conf/$objective.toml" "${files[@]}" "${options[@]}" >"$exp/logs/$objective.log" 2>&1 ||
+# shellcheck disable=SC2154  # root is set by path.sh
+once "$exp/$objective" "$data" "${files[@]}" "${labels[@]}" -- pretrain "$gpus" "$root/recipes/conf/$objective.toml" \
+  "${files[@]}" "${options[@]}" >"$exp/logs/$objective.log" 2>&1 ||
   { tail -n 20 "$exp/logs/$objective.log"; echo "$objective: failed" >&2; exit 1; }
 tail -n 2 "$exp/logs/$objective.log"

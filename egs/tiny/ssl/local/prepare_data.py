@@ -6,7 +6,7 @@ prepare_data.py --corpora DIR [--prompts DIR] [--limit N] OUT
 --corpora: kerstin/ librispeech_subset/ speech_to_intent/ fsdd/; those that are there are taken.
 --prompts: unpacked Debian packages asterisk-core-sounds-{en,fr,es,it,ru}-g722 and festvox-ru; G.722 is decoded into
 OUT/audio (needs PyAV: pip install av). Prompts of silence and those shorter than 0.3 s are left out.
-Every 40th utterance of a corpus goes to valid, chosen by hash of its id.
+A 40th of all utterances goes to valid, chosen by hash of the id.
 """
 
 import argparse
@@ -56,8 +56,10 @@ def main() -> int:
         own = own[:: max(1, len(own) // args.limit)][: args.limit] if args.limit else own
         print(f"  {name}: {len(own)} utterances, {len({row.speaker for row in own})} speakers")
         rows += own
-    for split in ("train", "valid"):
-        write(args.out / split, [row for row in rows if (zlib.crc32(row.id.encode()) % 40 == 0) == (split == "valid")])
+    rows.sort(key=lambda row: zlib.crc32(row.id.encode()))
+    num_valid = max(1, len(rows) // 40)
+    write(args.out / "valid", rows[:num_valid])
+    write(args.out / "train", rows[num_valid:])
     return 0
 
 
