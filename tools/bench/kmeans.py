@@ -3,7 +3,7 @@
 
     OMP_NUM_THREADS=1 python tools/bench/kmeans.py                                      # 30 000 frames, medians of 5
     OMP_NUM_THREADS=1 python tools/bench/kmeans.py --only less --frames 100000 --repeats 1
-    OMP_NUM_THREADS=1 python tools/bench/kmeans.py --only less --frames 500000 --repeats 1
+    OMP_NUM_THREADS=1 python tools/bench/kmeans.py --only less --frames 500000 --repeats 1 --seed 1
 
 CPU time of this process, so that other work on the machine matters less. `assignment` also prints the rate of the bare
 matrix products, in the same rounds: what float32 allows (oneDNN, MKL) and what products of bytes allow. `fit` compares
@@ -188,6 +188,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="of the frames")
     parser.add_argument("--only", choices=("assignment", "fit", "less"))
     args = parser.parse_args()
     import faiss
@@ -197,7 +198,7 @@ def main() -> None:
     by_bytes = "yes" if kmeans_int8.available() else "no"
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, products of bytes: {by_bytes}; "
           f"{args.threads} threads, load {os.getloadavg()[0]:.1f}")  # fmt: skip
-    frames = frames_like_speech(args.frames, args.dim)
+    frames = frames_like_speech(args.frames, args.dim, args.seed)
     with threadpool_limits(args.threads):
         if args.only in (None, "assignment"):
             assignment(frames, args.num_units, args.repeats)
