@@ -32,3 +32,20 @@ def future_scores(
     places = torch.arange(start + step, start + step + made, device=pool.device)
     true = scores.gather(1, places.unsqueeze(1)).squeeze(1)
     return true, scores if negatives is None else scores.gather(1, negatives[step:])
+
+
+def all_future_scores(
+    predicted: Tensor, pool: Tensor, negatives: Tensor, *, first: int, start: int = 0
+) -> tuple[Tensor, Tensor]:
+    """As `future_scores` for the steps first, first + 1, ... at once: fewer, larger products.
+
+    predicted [N, S, D]: of each frame, one prediction for each of S steps. Gives the scores of all pairs of a frame and
+    a step whose future is known, step by step: true ones [M] and distractors [M, K].
+    """
+    num_frames, steps, _ = predicted.shape
+    scores = torch.einsum("nsd,pd->snp", predicted, pool)
+    target = torch.arange(num_frames) + first + torch.arange(steps).unsqueeze(1)  # [S, N], on the CPU: no waiting
+    known = (target < num_frames).nonzero(as_tuple=True)
+    step, frame, target = (x.to(pool.device) for x in (*known, target[known]))
+    rows = scores[step, frame]
+    return rows.gather(1, (start + target).unsqueeze(1)).squeeze(1), rows.gather(1, negatives[target])

@@ -10,6 +10,7 @@ constant of 1 scores can hardly differ for a long time. `slope` is the constant,
 B utterances, T frames, K steps, C channels of c, D of z, P frames in a pool of distractors, N distractors of a frame.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -23,7 +24,7 @@ from speechssl.nn.attention import Attention
 from speechssl.nn.causal_encoder import CausalEncoder
 from speechssl.nn.critic import between, gradient_penalty
 from speechssl.nn.lengths import valid_mask
-from speechssl.nn.negatives import draw_negatives, future_scores
+from speechssl.nn.negatives import all_future_scores, draw_negatives, future_scores
 from speechssl.nn.transformer import Block
 from speechssl.objectives import Outcome
 
@@ -94,11 +95,7 @@ class Objective(nn.Module):
             if config.negatives:
                 seed = int(batch.seeds[row]) ^ 1
                 drawn = draw_negatives(num_frames, config.negatives, seed, pool=len(pool), start=start).to(pool.device)
-            for step in range(1, min(config.steps, num_frames - 1) + 1):
-                mine = predicted[row, step - 1, :num_frames]
-                true, others = future_scores(mine, pool, drawn, step=step, start=start)
-                if drawn is None:
-                    others = without(others, start + step)
+            for true, others in self._scores(predicted[row, :, :num_frames], pool, drawn, start):
                 loss = loss + info_nce(true, others)
                 count += len(true)
                 correct = correct + (true.detach() > others.detach().amax(1)).sum()
@@ -112,6 +109,18 @@ class Objective(nn.Module):
             scalars["slope_penalty"] = penalty.detach() / max(1, count)
             loss = loss + config.lipschitz * penalty
         return Outcome(loss, count, scalars, c[valid].detach())
+
+    def _scores(
+        self, predicted: Tensor, pool: Tensor, negatives: Tensor | None, start: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of predictions [K, T, D]: scores of true frames [M] and distractors [M, N], of all steps or one by one."""
+        steps = min(self.config.steps, predicted.shape[1] - 1)
+        if negatives is not None:
+            yield all_future_scores(predicted[:steps].transpose(0, 1), pool, negatives, first=1, start=start)
+            return
+        for step in range(1, steps + 1):  # against the whole pool, which is large
+            true, others = future_scores(predicted[step - 1], pool, None, step=step, start=start)
+            yield true, without(others, start + step)
 
     def _members(self, batch: Batch, row: int) -> list[int]:
         """The utterances of the batch whose frames are the distractors of utterance `row`."""

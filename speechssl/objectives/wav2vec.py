@@ -13,7 +13,7 @@ from speechssl.data.batch import Batch
 from speechssl.errors import ConfigError
 from speechssl.nn.causal_encoder import CausalEncoder
 from speechssl.nn.lengths import valid_mask
-from speechssl.nn.negatives import draw_negatives, future_scores
+from speechssl.nn.negatives import all_future_scores, draw_negatives
 from speechssl.objectives import Outcome
 
 
@@ -71,12 +71,11 @@ class FuturePrediction(nn.Module):
             if last <= config.offset:
                 continue
             drawn = draw_negatives(num_frames, config.negatives, seed ^ 1).to(z.device)
-            for i, step in enumerate(range(config.offset, last)):
-                mine = predicted[row, :num_frames, i]
-                true, others = future_scores(mine, z[row, :num_frames], drawn, step=step)
-                loss = loss + step_loss(true, others, config.weight)
-                count += len(true)
-                correct = correct + (true.detach() > others.detach().amax(1)).sum()
+            mine = predicted[row, :num_frames, : last - config.offset]
+            true, others = all_future_scores(mine, z[row, :num_frames], drawn, first=config.offset)
+            loss = loss + step_loss(true, others, config.weight)
+            count += len(true)
+            correct = correct + (true.detach() > others.detach().amax(1)).sum()
         return Predicted(loss, count, correct)
 
 

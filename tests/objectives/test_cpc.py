@@ -12,7 +12,7 @@ from speechssl.data.batch import Batch
 from speechssl.encoders import cpc
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.critic import between, gradient_penalty
-from speechssl.nn.negatives import draw_negatives, future_scores
+from speechssl.nn.negatives import all_future_scores, draw_negatives, future_scores
 from speechssl.objectives.cpc import TransformerPredictor, bilinear, info_nce, without
 from tests.encoders.tiny import TINY
 
@@ -90,6 +90,17 @@ def test_by_hand() -> None:
     assert true.tolist() == [4, 8] and others.tolist() == [[7], [2]]
     scores = torch.arange(8.0).view(2, 4)
     assert without(scores, 1).tolist() == [[0, 2, 3], [4, 5, 7]]
+
+
+def test_all_steps_at_once_are_the_steps_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, pool = (torch.randn(*shape, generator=generator).double() for shape in ((6, 4, 3), (11, 3)))
+    negatives = draw_negatives(6, 5, 1, pool=11, start=2)
+    parts = [future_scores(predicted[:, i], pool, negatives, step=3 + i, start=2) for i in range(4)]
+    true, others = all_future_scores(predicted, pool, negatives, first=3, start=2)
+    assert len(true) == 3 + 2 + 1  # the fourth step has no future left
+    torch.testing.assert_close(true, torch.cat([t for t, _ in parts]))
+    torch.testing.assert_close(others, torch.cat([o for _, o in parts]))
 
 
 def test_negatives_of_a_pool_are_all_but_the_frame_itself() -> None:
