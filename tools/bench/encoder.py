@@ -105,7 +105,7 @@ def parts(encoder: FastEncoder, wav: Tensor, layer: int, repeats: int) -> None:
     x = encoder._project(frames)
     block = transformer._blocks[0]
     attention = block._attention
-    query, key, value = attention._split(x)
+    query, key, value = attention._split(x, False)
     hidden = block._up.gelu(x)
     steps: dict[str, tuple[int, Callable[[], object]]] = {
         "whole": (1, lambda: encoder.layers(wav[None], upto=layer)),
