@@ -29,14 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count, compare, print."""
-    import json
+    from speechssl.cli._score_output import deliver
 
     row = sharing(Path(args.units), Path(args.groups), args.num_units)
-    text = json.dumps(row, indent=2, ensure_ascii=False)
-    if args.output:
-        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.output).write_text(text + "\n", encoding="utf-8")
-    print(text if args.json else "\n".join(_lines(row)))
+    deliver(row, args, _lines(row))
     return 1 if row["without_group"] and not args.allow_missing else 0
 
 

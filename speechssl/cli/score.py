@@ -12,7 +12,7 @@ the exit code is 1, unless --allow-missing says that this is expected.
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from speechssl.cli import _score_sharing as sharing
+from speechssl.cli import _score_abx, _score_probe, _score_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from speechssl.metrics.unit_report import UnitReport
 
-SUMMARY = "measure units: PNMI, purities, perplexity, bitrate"
+SUMMARY = "measure units and features: PNMI, purities, bitrate, ABX, a phone probe"
+_OTHERS: dict[str, Any] = {"abx": _score_abx, "probe": _score_probe, "sharing": _score_sharing}  # kind: module
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,18 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     units.add_argument("--unit-rate", type=float, metavar="HZ", help="unit rate, for files that do not say")
     units.add_argument("--json", action="store_true", help="print one JSON object")
     units.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
-    other = kinds.add_parser("sharing", help=sharing.SUMMARY, description=sharing.__doc__,
-                             formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    sharing.add_arguments(other)
+    for name, module in _OTHERS.items():
+        other = kinds.add_parser(name, help=module.SUMMARY, description=module.__doc__,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        module.add_arguments(other)
 
 
 def run(args: argparse.Namespace) -> int:
     """Score and print."""
-    if args.kind == "sharing":
-        return sharing.run(args)
-    import json
+    if args.kind in _OTHERS:
+        return int(_OTHERS[args.kind].run(args))
     from pathlib import Path
 
+    from speechssl.cli._score_output import deliver
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.alignments import read_alignments
     from speechssl.metrics.unit_report import score_corpus
@@ -72,11 +74,7 @@ def run(args: argparse.Namespace) -> int:
         found = f"{len(report.without_alignment)} utterances with units, {len(alignments or ())} with an alignment"
         raise DataError(f"nothing to score: {found}, none with both" if alignments else "nothing to score: no units")
     row = _row(report, args.phones is not None, args.phone_shift)
-    text = json.dumps(row, indent=2, ensure_ascii=False)
-    if args.output:
-        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.output).write_text(text + "\n", encoding="utf-8")
-    print(text if args.json else "\n".join(_lines(row)))
+    deliver(row, args, _lines(row))
     missing = report.without_alignment or report.without_units
     return 1 if missing and not args.allow_missing else 0
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from speechssl.errors import DataError
+from speechssl.metrics.alignments import Alignments
 
 _BLOCK = 65_536  # frames at once
 
@@ -77,6 +78,23 @@ def fit_probe(
 
     optimizer.step(closure)
     return Probe(mean, scale, weight.detach(), bias.detach())
+
+
+def label_frames(
+    frames: Tensor, alignments: Alignments, utterance: str, vocabulary: dict[str, int], *, rate_hz: float,
+    centre_s: float, shift_s: float = 0.0,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The frames of [T, C] that have a label, [N, C], and their labels [N].
+
+    Frame t's centre is at t / rate_hz + centre_s. Labels are numbered by `vocabulary`, which takes up new ones; shift_s
+    moves every label.
+    """
+    shift = shift_s - centre_s + 0.5 / rate_hz  # `Alignments.frames` has the first centre half a frame behind 0
+    own = torch.from_numpy(alignments.frames(utterance, rate_hz, shift_s=shift)).long()[: len(frames)]
+    numbers = torch.tensor([*(vocabulary.setdefault(name, len(vocabulary)) for name in alignments.labels), -1])
+    labels = numbers[own]  # own -1, no label, takes the last
+    known = labels >= 0
+    return frames[: len(labels)][known], labels[known]
 
 
 def majority(labels: Tensor, tested: Tensor) -> float:

@@ -25,7 +25,7 @@ from speechssl.encoders.pretrained import Pretrained
 from speechssl.metrics.abx import abx
 from speechssl.metrics.abx_items import make_items
 from speechssl.metrics.alignments import Alignments, read_alignments
-from speechssl.metrics.probe import fit_probe
+from speechssl.metrics.probe import fit_probe, label_frames
 from speechssl.metrics.unit_report import score_corpus
 from speechssl.quantizers.kmeans import KMeans
 from speechssl.quantizers.kmeans_fit import fit
@@ -66,7 +66,10 @@ class Evaluation:
         self.centre_s = encoder.receptive_field / 2 / encoder.sample_rate
         self._codebooks: dict[int, KMeans] = {}
         self.alignments = {split: self._alignments(split) for split in ("train", "dev")}
-        self.labels = sorted({label for found in self.alignments.values() for label in found.labels})
+        self.vocabulary: dict[str, int] = {}
+        for found in self.alignments.values():
+            for label in found.labels:
+                self.vocabulary.setdefault(label, len(self.vocabulary))
         self.frames = {split: self._frames(pretrained, split) for split in ("train", "dev")}  # [layer][id] -> [T, C]
 
     def scores(self) -> dict[str, object]:
@@ -92,7 +95,7 @@ class Evaluation:
     def _layer(self, layer: int) -> dict[str, float]:
         x, y = self._labelled("train", layer)
         keep = np.random.default_rng(self.args.seed).permutation(len(x))[: self.args.max_frames]
-        probe = fit_probe(x[keep], y[keep], num_labels=len(self.labels), device=self.args.device)
+        probe = fit_probe(x[keep], y[keep], num_labels=len(self.vocabulary), device=self.args.device)
         accuracy = probe.accuracy(*self._labelled("dev", layer))
         self._codebooks[layer], _ = fit(
             lambda: iter(self.frames["train"][layer].items()), num_units=self.args.num_units, seed=self.args.seed,
@@ -113,16 +116,13 @@ class Evaluation:
 
     def _labelled(self, split: str, layer: int) -> tuple[Tensor, Tensor]:
         """Frames [N, C] that have a label, and their labels [N]."""
-        rows, labels = [], []
-        alignments: Alignments = self.alignments[split]
-        number = torch.tensor([*(self.labels.index(label) for label in alignments.labels), -1])  # [-1]: no label
-        for name, x in self.frames[split][layer].items():
-            if name in alignments:
-                shift = self.args.phone_shift - self.centre_s + 0.5 / self.rate_hz  # a frame is where its centre is
-                own = number[torch.from_numpy(alignments.frames(name, self.rate_hz, shift_s=shift)).long()[: len(x)]]
-                rows.append(x[: len(own)][own >= 0])
-                labels.append(own[own >= 0])
-        return torch.cat(rows), torch.cat(labels)
+        alignments, vocabulary = self.alignments[split], self.vocabulary
+        parts = [
+            label_frames(x, alignments, name, vocabulary, rate_hz=self.rate_hz, centre_s=self.centre_s,
+                         shift_s=self.args.phone_shift)
+            for name, x in self.frames[split][layer].items()
+        ]  # fmt: skip
+        return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
 
     def _alignments(self, split: str) -> Alignments:
         return read_alignments(self.args.data / split / "align" / "phones.tsv")

@@ -1,0 +1,132 @@
+"""ABX discriminability. `speechssl score abx INPUT --phones FILE --speakers utt2spk`.
+
+INPUT is an output folder of `speechssl features` or `speechssl units`, or stored features of somebody else (feats.scp,
+.ark, .npy; then give --rate). x and a hold the same phone, b another in the same context; an error is x nearer to b.
+Items are made from the alignment, or read from an item file of the ZeroSpeech challenges (--item).
+Printed: the error in % within and across speakers, averaged over contexts, then speakers, then pairs of phones.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from speechssl.metrics.abx_items import Item
+
+SUMMARY = "whether two tokens of a phone are nearer than one of another: ABX, for frames and units"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`INPUT --phones FILE --speakers FILE` or `INPUT --item FILE`."""
+    parser.add_argument("input", metavar="INPUT", help="output folder of `speechssl features` or `units`, or features")
+    parser.add_argument("--phones", metavar="FILE", help="phone alignments (see `speechssl score units --help`)")
+    parser.add_argument("--speakers", metavar="FILE", help="lines `utterance speaker`, as Kaldi's utt2spk")
+    parser.add_argument("--item", metavar="FILE", help="an item file, in place of --phones and --speakers")
+    parser.add_argument("--on", choices=("triphone", "phone"), default="triphone",
+                        help="what an item spans: the phone and its neighbours (default), or the phone")  # fmt: skip
+    parser.add_argument("--any-context", action="store_true", help="contexts need not be the same")
+    parser.add_argument("--distance", choices=("angular", "cosine", "euclidean", "kl", "identical"),
+                        help="of frames (default: angular; of units: identical)")  # fmt: skip
+    parser.add_argument("--phone-shift", type=float, default=0.0, metavar="S", help="move every label (default 0)")
+    parser.add_argument("--rate", type=float, metavar="HZ", help="frames a second, for features that do not say")
+    parser.add_argument("--max-items", type=int, default=10, metavar="N",
+                        help="of one phone, context and speaker (default 10, as Libri-light)")  # fmt: skip
+    parser.add_argument("--max-across", type=int, default=5, metavar="N", help="speakers of x (default 5)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    import dataclasses
+    import math
+
+    from speechssl.cli._score_output import deliver
+    from speechssl.metrics.abx import abx
+    from speechssl.metrics.abx_distance import Distance
+
+    frames, rate_hz, centre_s, is_units = open_frames(Path(args.input), args.rate)
+    items = _items(args)
+    wanted = {item.file for item in items}
+    found: dict[str, Tensor] = {name: x for name, x in frames if name in wanted}
+    kept = [item for item in items if item.file in found]
+    distance: Distance = args.distance or ("identical" if is_units else "angular")
+    scores = abx(kept, found, rate_hz=rate_hz, centre_s=centre_s, distance=distance, any_context=args.any_context,
+                 max_items=args.max_items, max_across=args.max_across, seed=args.seed)  # fmt: skip
+    row: dict[str, Any] = {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in dataclasses.asdict(scores).items()
+    }
+    row |= {"distance": distance, "on": "item file" if args.item else args.on, "items_without_input":
+            len(items) - len(kept)}  # fmt: skip
+
+    def percent(key: str) -> str:
+        return "undefined" if row[key] is None else f"{100 * row[key]:.3f} %"
+
+    deliver(row, args, [
+        f"within speakers  {percent('within')} over {row['cells_within']} cells",
+        f"across speakers  {percent('across')} over {row['cells_across']} cells",
+        f"items            {row['items']} used, {row['without_frames']} without a frame, "
+        f"{row['items_without_input']} in utterances that INPUT does not have",
+    ])  # fmt: skip
+    return 0
+
+
+def open_frames(path: Path, rate_hz: float | None) -> tuple[Any, float, float, bool]:
+    """(id, frames [T, C]) pairs, their rate, the first frame's centre in seconds, and whether they are units.
+
+    Raises ConfigError where the rate is not known, DataError for what is neither.
+    """
+    import torch
+
+    from speechssl.errors import ConfigError
+    from speechssl.extract import job as jobs
+    from speechssl.extract.outputs import read_units
+    from speechssl.extract.stored_features import open_features
+
+    job = jobs.load(path) if (path / "job.json").is_file() else None
+    if job is None:
+        if rate_hz is None:
+            raise ConfigError(f"{path} does not say how many frames a second it has: give --rate")
+        reader, _ = open_features(path)
+        return ((n, torch.from_numpy(x.copy())) for n, x in reader()), rate_hz, 0.5 / rate_hz, False
+    if rate_hz is not None:
+        raise ConfigError("--rate has no effect on an output folder, which knows it")
+    centre_s = _window(job.model.frame_rule) / 2 / job.model.sample_rate
+    if job.kind == "units":
+        units = ((name, torch.from_numpy(u.frames().astype("int64"))[:, None]) for name, u in read_units(path))
+        return units, job.model.rate_hz, centre_s, True
+    reader, _ = open_features(path)
+    return ((n, torch.from_numpy(x.copy())) for n, x in reader()), job.model.rate_hz, centre_s, False
+
+
+def _window(frame_rule: str) -> int:
+    """Samples of a frame, from `floor((N - 400) / 320) + 1`."""
+    import re
+
+    from speechssl.errors import DataError
+
+    found = re.search(r"N - (\d{1,9})\)", frame_rule)
+    if found is None:
+        raise DataError(f"a frame rule of another form: {frame_rule!r}")
+    return int(found[1])
+
+
+def _items(args: argparse.Namespace) -> "list[Item]":
+    from speechssl.cli._score_sharing import read_groups
+    from speechssl.errors import ConfigError
+    from speechssl.metrics.abx_items import make_items, read_items
+    from speechssl.metrics.alignments import read_alignments
+
+    if (args.item is None) == (args.phones is None or args.speakers is None):
+        raise ConfigError("give --phones and --speakers, or --item")
+    if args.item is not None:
+        if args.phone_shift or args.on != "triphone":
+            raise ConfigError("--phone-shift and --on have no effect with --item")
+        return read_items(Path(args.item))
+    alignments = read_alignments(args.phones)
+    speakers = read_groups(Path(args.speakers))
+    return make_items(alignments, speakers, on=args.on, shift_s=args.phone_shift)

@@ -1,0 +1,99 @@
+"""`speechssl score abx` and `score probe` on features and units that the command line made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechssl.cli import main
+from tests.egs.test_recipes import RATE, speak
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two speakers, phones that MFCCs tell apart, features and units of them."""
+    folder = tmp_path_factory.mktemp("speech")
+    rng = np.random.default_rng(0)
+    (folder / "in").mkdir()
+    rows, speakers = [], []
+    for i in range(16):
+        samples, segments = speak(rng, 16)
+        soundfile.write(folder / "in" / f"u{i:02}.wav", samples, RATE)
+        rows += [f"u{i:02}\t{start:.4f}\t{end:.4f}\t{label}" for start, end, label in segments]
+        speakers.append(f"u{i:02} s{i % 2}")
+    (folder / "phones.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "utt2spk").write_text("\n".join(speakers) + "\n")
+    mfcc = ("--encoder", "mfcc", "--layer", "0", "--quiet")
+    assert main(["features", str(folder / "in"), "-o", str(folder / "feats"), "--workers", "0", *mfcc]) == 0
+    assert main(["kmeans", str(folder / "in"), "-o", str(folder / "km"), "-k", "12", "--workers", "0", *mfcc]) == 0
+    assert main(["units", str(folder / "in"), "-o", str(folder / "units"), "--model", str(folder / "km"), "--workers",
+                 "0", "--quiet"]) == 0  # fmt: skip
+    return folder
+
+
+def scored(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict:
+    capsys.readouterr()
+    assert main(["score", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_abx_of_features_and_units(speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--phones", speech / "phones.tsv", "--speakers", speech / "utt2spk")
+    features = scored(capsys, "abx", speech / "feats", *where, "-o", tmp_path / "new" / "abx.json")
+    assert features == json.loads((tmp_path / "new" / "abx.json").read_text())
+    assert features["distance"] == "angular" and features["cells_within"] > 5 and features["cells_across"] > 5
+    assert features["within"] < 0.1 and features["across"] < 0.1  # MFCCs tell these phones apart
+    units = scored(capsys, "abx", speech / "units", *where)
+    assert units["distance"] == "identical" and units["within"] < 0.3
+    alone = scored(capsys, "abx", speech / "feats", *where, "--on", "phone", "--any-context")
+    assert alone["cells_within"] == 2 * 6 and alone["within"] < 0.1  # 2 speakers, 6 ordered pairs of A, I, S
+    assert main(["score", "abx", str(speech / "feats"), *map(str, where)]) == 0
+    text = capsys.readouterr().out
+    assert f"within speakers  {100 * features['within']:.3f} %" in text and "0 in utterances" in text
+
+
+def test_an_item_file_gives_the_same_as_the_alignment(
+    speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from speechssl.metrics.abx_items import make_items, write_items
+    from speechssl.metrics.alignments import read_alignments
+
+    speakers = dict(line.split() for line in (speech / "utt2spk").read_text().splitlines())
+    write_items(tmp_path / "all.item", make_items(read_alignments(speech / "phones.tsv"), speakers))
+    by_items = scored(capsys, "abx", speech / "feats", "--item", tmp_path / "all.item")
+    made = scored(capsys, "abx", speech / "feats", "--phones", speech / "phones.tsv", "--speakers", speech / "utt2spk")
+    assert by_items.pop("on") == "item file" and made.pop("on") == "triphone" and by_items == made
+
+
+def test_the_probe_finds_what_mfccs_hold(speech: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ("--train", speech / "feats", "--phones", speech / "phones.tsv", "--train-phones", speech / "phones.tsv")
+    found = scored(capsys, "probe", speech / "feats", *where)
+    assert found["labels"] == 4 and found["train_frames"] == found["test_frames"] > 500
+    assert 0.85 < found["accuracy"] <= 1 and found["accuracy_without_silence"] > 0.85 and found["majority"] < 0.5
+    few = scored(capsys, "probe", speech / "feats", *where, "--max-frames", 50)
+    assert few["train_frames"] == 50 and few["accuracy"] < found["accuracy"]
+    late = scored(capsys, "probe", speech / "feats", *where, "--phone-shift", 0.1)
+    assert late["accuracy"] < found["accuracy"] - 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("abx", "feats"), "give --phones and --speakers, or --item"),
+        (("abx", "feats", "--phones", "phones.tsv", "--speakers", "utt2spk", "--rate", "50"), "--rate has no effect"),
+        (("abx", "feats", "--item", "utt2spk"), "expected 'file onset offset"),
+        (
+            ("probe", "units", "--train", "feats", "--phones", "phones.tsv", "--train-phones", "phones.tsv"),
+            "holds units",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    speech: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(speech)
+    assert main(["score", *arguments]) == 2
+    assert message in capsys.readouterr().err
