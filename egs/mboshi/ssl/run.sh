@@ -3,7 +3,7 @@
 # Mboshi: every self-supervised objective on the same speech, then a phone probe, PNMI and ABX of each encoder.
 # usage: run.sh --corpus DIR [--option value ...]
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
-#   --objectives "..."      files of recipes/conf to train, in this order: hubert_iteration2 needs hubert, unit_bert vq_wav2vec_kmeans
+#   --objectives "..."      files of recipes/conf to train; hubert_iteration2 needs hubert; unit_bert has no part here
 #   --num-units 100         codebook size of labels and of scored units;  --seed 0
 #   --updates 3000          of every training (160 s of speech each);  --device cpu  --jobs 1  trainings at once
 #   --workers 2             processes that read;  --phone-shift -0.07  moves every label (see ../units/RESULTS.md)
