@@ -1,11 +1,14 @@
-"""A page that shows and plays units: from an output folder of `speechssl units`, or straight from audio.
+"""A page to look at: units that can be seen and played, or the curves of trainings.
 
     speechssl report units-out -o page.html
     speechssl report units-out --input data/dev --labels phones.ctm -o page.html
     speechssl report recordings/ --model my-model -o page.html
+    speechssl report exp/hubert exp/wavlm -o page.html
 
-The page is one file that needs no network: a player, waveform, mel spectrogram and unit timeline per utterance, usage
-and durations of units, bitrate and perplexity, the model's card, what was skipped and why.
+From an output folder of `speechssl units`, or straight from audio: a player, waveform, mel spectrogram and unit
+timeline per utterance, usage and durations of units, bitrate and perplexity, the model's card, what was skipped.
+From folders of training runs (with a log.jsonl): curves of loss, accuracy and all other figures, the runs over one
+another, what was said meanwhile, which settings differ. The page is one file that needs no network.
 
 exit code: 0 page written; 1 written, but some utterances were skipped; 2 no page, or nothing could be used.
 """
@@ -22,12 +25,13 @@ if TYPE_CHECKING:
     from speechssl.metrics.alignments import Alignments
     from speechssl.report.page import Page
 
-SUMMARY = "a page that shows and plays units"
+SUMMARY = "a page that shows and plays units, or shows trainings"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to show, where the sound is, what to write."""
-    parser.add_argument("input", nargs="+", metavar="OUT|AUDIO", help="output of `speechssl units`, or any audio input")
+    parser.add_argument("input", nargs="+", metavar="OUT|AUDIO|RUN",
+                        help="output of `speechssl units`, any audio input, or folders of training runs")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the page to write")
     parser.add_argument("--model", metavar="DIR", help="unit model (default: the built-in one)")
     parser.add_argument("--input", dest="recordings", metavar="CORPUS", help="where the recordings of OUT are now")
@@ -46,10 +50,13 @@ def run(args: argparse.Namespace) -> int:
     """Gather and write."""
     from speechssl.cli import _gather
     from speechssl.extract import atomic
+    from speechssl.report import training
     from speechssl.report.page import render
 
     if args.num < 1:
         raise ConfigError(f"--num {args.num}: at least 1")
+    if all(training.is_run(Path(spec)) for spec in args.input):
+        return _of_runs(args)
     if len(args.input) == 1 and _gather.is_output(Path(args.input[0])):
         page = _of_output(args)
     elif args.recordings:
@@ -61,6 +68,23 @@ def run(args: argparse.Namespace) -> int:
     counted = page.statistics.counts.utterances
     print(f"{args.output}: {counted} utterances, {len(page.failures)} skipped, {len(text) / 1e6:.1f} MB")
     return 0 if not page.failures else 1 if counted else 2
+
+
+def _of_runs(args: argparse.Namespace) -> int:
+    from speechssl.extract import atomic
+    from speechssl.report import training
+    from speechssl.report.document import plural
+
+    folders = [Path(spec) for spec in args.input]
+    runs = [training.read_run(folder) for folder in folders]
+    for run, name in zip(runs, training.name_apart(folders), strict=True):
+        run.name = name
+    text = training.render(runs, args.title or f"Training: {', '.join(run.name for run in runs[:4])}")
+    atomic.write_output(Path(args.output), text)
+    torn = sum(run.unreadable for run in runs)
+    left_out = f", {torn} lines of logs could not be read" if torn else ""
+    print(f"{args.output}: {plural(len(runs), 'training run')}{left_out}, {len(text) / 1e6:.1f} MB")
+    return 0
 
 
 def _of_output(args: argparse.Namespace) -> "Page":

@@ -1,16 +1,9 @@
-"""The page: one HTML file that opens from disk, asks the network for nothing and runs only its own script.
+"""The page of units: what stands on it. All text is escaped here."""
 
-A content security policy in the page names the hashes of its one style sheet and its one script: whatever an id, a
-transcript or an error message may hold, nothing else can run or load. All text is escaped besides.
-"""
-
-import base64
-import hashlib
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -19,6 +12,7 @@ from numpy.typing import NDArray
 from speechssl.metrics.units import UnitCounts
 from speechssl.report import svg, utterance
 from speechssl.report.colours import unit_colours
+from speechssl.report.document import asset, document, duration, plural
 from speechssl.report.utterance import Recording
 from speechssl.units.units import Units
 
@@ -80,25 +74,13 @@ def render(page: Page) -> str:
         used += len(section)
         sections.append(section)
         rules.append(utterance.width_rule(recording, number, MAX_UTTERANCE_S))
-    style = _asset("page.css") + "\n".join(rules)
-    script = _asset("page.js")
     help_text = _HELP.format("" if page.codebook is None else _COLOURS)
-    policy = (
-        f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
     missing = page.statistics.counts.utterances - len(sections)
     counted = f"{missing} more utterance{' is' if missing == 1 else 's are'} counted but not drawn."
     more = f'<p class="note">{counted}</p>' if missing > 0 else ""
     failed = len(page.failures)
-    skipped = f'<p class="warning"><a href="#failures">{_plural(failed, "input")} skipped</a></p>' if failed else ""
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<meta name="generator" content="speechssl"><meta name="referrer" content="no-referrer">
-<title>{html.escape(page.title)}</title><style>{style}</style></head><body>
-<a class="skip" href="#utterances">Skip to the utterances</a>
+    skipped = f'<p class="warning"><a href="#failures">{plural(failed, "input")} skipped</a></p>' if failed else ""
+    body = f"""<a class="skip" href="#utterances">Skip to the utterances</a>
 <header class="top"><h1>{html.escape(page.title)}</h1><p class="lead">{html.escape(page.subtitle)}</p>
 {f'<p class="warning" role="note">{html.escape(page.banner)}</p>' if page.banner else ""}{skipped}
 {_tiles(page)}</header><main>
@@ -107,8 +89,8 @@ def render(page: Page) -> str:
 {_charts(page.statistics, colours)}
 {_failures(page.failures)}
 {_provenance(page)}
-</main><script>{script}</script></body></html>
-"""
+</main>"""
+    return document(page.title, body, style="\n".join(rules), script=asset("page.js"))
 
 
 _HELP = (
@@ -122,7 +104,7 @@ _COLOURS = " Similar units have similar colours."
 def _tiles(page: Page) -> str:
     scores = page.statistics.counts.scores()
     tiles = [
-        ("audio", _duration(scores.seconds), _plural(scores.utterances, "utterance")),
+        ("audio", duration(scores.seconds), plural(scores.utterances, "utterance")),
         ("bitrate", _number(scores.bitrate, " bit/s"), f"{_number(scores.entropy_bitrate)} bit/s by entropy"),
         ("units", _number(scores.unit_rate, " /s"), "after merging repeats"),
         ("in use", f"{scores.active_codes} of {scores.num_units}", f"perplexity {_number(scores.perplexity)}"),
@@ -207,27 +189,5 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield f"{prefix}{key}", "" if value is None else str(value)
 
 
-def _asset(name: str) -> str:
-    return resources.files("speechssl").joinpath("assets", "report", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds / 3600:.2f} h"
-        if seconds >= 3600
-        else f"{seconds / 60:.1f} min"
-        if seconds >= 90
-        else f"{seconds:.1f} s"
-    )
-
-
 def _number(value: float, unit: str = "") -> str:
     return "—" if math.isnan(value) else f"{value:.{0 if value >= 100 else 1}f}{unit}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
