@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -182,3 +183,45 @@ def test_a_wrong_setting_is_an_error_that_names_it(
 ) -> None:
     assert train(data, tmp_path / "run", **others) == 2
     assert message in capsys.readouterr().err
+
+
+def test_activation_checkpointing_changes_no_bit(data: Path, whole: Path, tmp_path: Path) -> None:
+    assert train(data, tmp_path / "run", training__recompute=True) == 0
+    assert_same_run(whole, tmp_path / "run")
+
+
+def test_a_compiled_model_has_the_losses_of_the_plain_one(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Captured and differentiated as graphs; run without code generation, which takes a compiler and minutes."""
+    graphs = []
+
+    def compile_without_codegen(self: torch.nn.Module, **options: object) -> None:
+        graphs.append(options)
+        self._compiled_call_impl = torch.compile(self._call_impl, backend="aot_eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_without_codegen)
+    assert train(data, tmp_path / "run", training__compile=True, training__updates=2, dropout__residual=0.0) == 0
+    assert train(data, tmp_path / "plain", training__updates=2, dropout__residual=0.0) == 0
+    assert graphs
+    assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "plain"), rel=1e-4)
+
+
+def test_tensorboard_gets_the_figures_of_the_log_and_changes_no_bit(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a writer in the place of TensorBoard's, which is no dependency."""
+    written: list[tuple[str, float, int]] = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str) -> None:
+            assert folder == str(tmp_path / "run" / "tensorboard")
+
+        def add_scalar(self, name: str, value: float, update: int) -> None:
+            written.append((name, value, update))
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=SummaryWriter))
+    assert train(data, tmp_path / "run", training__tensorboard=True) == 0
+    assert_same_run(whole, tmp_path / "run")
+    shown = [value for name, value, _ in written if name == "train/loss"]
+    assert shown == pytest.approx(losses(tmp_path / "run"), rel=1e-5) and len(shown) == 6
