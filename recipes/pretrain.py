@@ -120,9 +120,12 @@ def train(run: Run, group: Group) -> int:
     if stopping():
         log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
         return 2
+    state = trainer.whole_state(objective.encoder)
     if group.first:
         card = dataclasses.replace(card, normalize=run.normalize)
-        pretrained.save(folder / "encoder", Pretrained(objective.encoder.eval(), card))
+        trained = encoders.build(card.family, config.to_dict(objective.encoder.config))
+        trained.load_state_dict(state)
+        pretrained.save(folder / "encoder", Pretrained(trained.eval(), card))
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         log.line(f"encoder in {folder / 'encoder'}")
     return 0

@@ -45,6 +45,6 @@ once() {
   mkdir -p "$(dirname "$out")"
   printf '%s\n' "$key" >"$out.begun"
   echo "  $inputs-> $out: $*"
-  "$@"
+  "$@" || return # set -e does not hold where a caller writes `once ... || ...`
   mv -- "$out.begun" "$out.done"
 }

@@ -85,14 +85,8 @@ def load(path: Path) -> State:
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The model's state dict with tensors that share memory named once."""
-    seen: dict[int, str] = {}
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() in seen and tensor.numel():
-            continue
-        seen[tensor.data_ptr()] = name
-        tensors[name] = tensor
-    return tensors
+    names = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}  # of shared ones the first
+    return {name: tensor for name, tensor in model.state_dict().items() if name in names}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,14 +9,16 @@ to the order of additions.
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from speechssl.data.batch import Batch
@@ -24,7 +26,7 @@ from speechssl.data.training_set import Batches, Loaded, Place
 from speechssl.errors import ConfigError, TrainingError
 from speechssl.nn.transformer import Transformer
 from speechssl.objectives import Outcome
-from speechssl.training import checkpoint, watch
+from speechssl.training import checkpoint, shard, watch
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
 from speechssl.training.optimizer import Optimizer, Schedule, make_optimizer
@@ -45,6 +47,7 @@ class Training:
     patience: int = 10  # bad updates (loss or gradient not finite) in a row before the run stops
     recompute: bool = False  # activation checkpointing
     compile: bool = False  # torch.compile
+    shard: bool = False  # FSDP2 in place of DDP: each process keeps its share of parameters, gradients and moments
     workers: int = 1  # processes that decode audio; 0: none
     tensorboard: bool = False
 
@@ -94,7 +97,6 @@ class Trainer:
         self.objective = objective.to(group.device)
         self.settings, self.schedule, self.group, self.folder, self.log = training, schedule, group, folder, log
         self.lr = optimizer.lr
-        self.optimizer = make_optimizer(objective, optimizer)
         self.scaler = torch.amp.GradScaler(group.device.type, enabled=training.precision == "fp16")
         self.update, self.place, self.bad, self.skipped = 0, Place(), 0, 0
         self.stopping = False
@@ -103,9 +105,12 @@ class Trainer:
             if isinstance(module, Transformer):
                 module.recompute = training.recompute
         self.model: nn.Module = objective
-        if group.world > 1:
+        if training.shard:
+            shard.shard(objective, group)
+        elif group.world > 1:
             drops = any(isinstance(m, Transformer) and m.layer_drop for m in objective.modules())
             self.model = DistributedDataParallel(objective, find_unused_parameters=drops)
+        self.optimizer = make_optimizer(objective, optimizer)
         if training.compile:
             self.model.compile(dynamic=True)
 
@@ -117,11 +122,13 @@ class Trainer:
         if path is None:
             return False
         state = checkpoint.load(path)
-        missing, unexpected = self.objective.load_state_dict(state.model, strict=False)
-        shared = set(self.objective.state_dict()) - set(checkpoint.model_tensors(self.objective))
+        own = self.objective.state_dict()
+        missing, unexpected = self.objective.load_state_dict(shard.divided(state.model, own), strict=False)
+        shared = set(own) - set(checkpoint.model_tensors(self.objective))
         if unexpected or set(missing) - shared:
             raise ConfigError(f"{path} is of another model: {[*unexpected, *missing][:3]} ...; choose another folder")
-        checkpoint.load_optimizer(self.optimizer, state.optimizer)
+        moments = shard.divided_moments(state.optimizer, self.optimizer) if self.settings.shard else state.optimizer
+        checkpoint.load_optimizer(self.optimizer, moments)
         progress = state.progress
         self.update, self.place = progress["update"], Place(**progress["place"])
         self.bad, self.skipped = progress["bad"], progress["skipped"]
@@ -173,8 +180,7 @@ class Trainer:
             batch = (loaded.batch or _silence(sample_rate)).to(group.device)
             torch.manual_seed(int(batch.seeds[0]))
             ending = number == settings.accumulate - 1
-            syncing = nullcontext() if ending or group.world == 1 else self.model.no_sync()
-            with syncing:
+            with self._syncing(ending):
                 with torch.autocast(group.device.type, *_dtype(settings.precision)):
                     outcome: Outcome = self.model(batch)
                 used = 1.0 if loaded.batch is not None else 0.0
@@ -187,8 +193,18 @@ class Trainer:
         self._apply(total, finite, stop, lr, sums)
         self.update += 1
         self.objective.after_step(self.update)
+        if settings.shard:
+            shard.share_buffers(self.objective)
         if last is not None and self.update % settings.log_every == 0:
             self._watch(last, sums)
+
+    def _syncing(self, ending: bool) -> AbstractContextManager[None]:
+        """Gradients meet at the last batch of an update only."""
+        if isinstance(self.model, FSDPModule):
+            self.model.set_requires_gradient_sync(ending)
+        elif isinstance(self.model, DistributedDataParallel) and not ending:
+            return self.model.no_sync()
+        return nullcontext()
 
     def _apply(self, total: int, finite: bool, stop: bool, lr: float, sums: _Sums) -> None:
         """Divide, clip, check, step; all processes stop together, where one was asked to."""
@@ -198,7 +214,7 @@ class Trainer:
         factor = self.group.world / everywhere if everywhere else 0.0  # DDP has divided by the number of processes
         parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         torch._foreach_mul_([parameter.grad for parameter in parameters], factor)
-        norm = float(nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf))
+        norm = _number(nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf))
         fine = not bad and math.isfinite(norm) and everywhere > 0
         if fine:
             self.scaler.step(self.optimizer)
@@ -256,27 +272,48 @@ class Trainer:
         """Figures over a whole set, without dropout, with masks that are the same every time."""
         self.objective.eval()
         sums = _Sums()
-        for loaded in batches.once():
-            if loaded.batch is not None:
-                batch = loaded.batch.to(self.group.device)
-                torch.manual_seed(int(batch.seeds[0]))
-                with torch.autocast(self.group.device.type, *_dtype(self.settings.precision)):
-                    sums.add(self.objective(batch), batch, batches.data.sample_rate)
+        for found in self._together(batches.once()):
+            if found is None and not self.settings.shard:
+                continue
+            batch = (found or _silence(batches.data.sample_rate)).to(self.group.device)
+            torch.manual_seed(int(batch.seeds[0]))
+            with torch.autocast(self.group.device.type, *_dtype(self.settings.precision)):
+                outcome = self.objective(batch)
+            if found is not None:
+                sums.add(outcome, batch, batches.data.sample_rate)
+        if isinstance(self.objective, FSDPModule):
+            self.objective.reshard()  # without a backward nothing else does
         means = sums.means(self.group)
         self.log.row("valid", self.update, means)
         self.log.line(f"valid {self.update} " + " ".join(f"{name} {value:.4g}" for name, value in means.items()))
         return {f"valid_{name}": value for name, value in means.items()}
 
+    def _together(self, stream: Iterable[Loaded]) -> Iterator[Batch | None]:
+        """Batches; of a divided model as many for every process, since all must run it together."""
+        left = iter(stream)
+        while True:
+            loaded = next(left, None)
+            if loaded is None and not (self.settings.shard and self.group.sum([0.0])[0]):
+                return
+            if loaded is not None and self.settings.shard:
+                self.group.sum([1.0])
+            yield None if loaded is None else loaded.batch
+
+    def whole_state(self, module: nn.Module) -> dict[str, Tensor]:
+        """A part's tensors, put together where they are divided: a call that all processes must make."""
+        return shard.whole(module.state_dict())
+
     def save(self) -> None:
         """A checkpoint of now."""
+        model, moments = checkpoint.model_tensors(self.objective), checkpoint.optimizer_tensors(self.optimizer)
+        if self.settings.shard:
+            model, moments = shard.whole(model), shard.whole(moments)
         if self.group.first:
             progress = {
                 "update": self.update, "place": asdict(self.place), "bad": self.bad, "skipped": self.skipped,
                 "failures": self.failures, "scaler": self.scaler.state_dict(),
             }  # fmt: skip
-            state = checkpoint.State(
-                checkpoint.model_tensors(self.objective), checkpoint.optimizer_tensors(self.optimizer), progress
-            )
+            state = checkpoint.State(model, moments, progress)
             checkpoint.save(self.folder / "checkpoints", state, update=self.update, keep=self.settings.keep)
         self.group.wait()
 
@@ -290,6 +327,10 @@ class Trainer:
 def _dtype(precision: str) -> tuple[torch.dtype, bool]:
     """Type and whether autocast is on."""
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.bfloat16), precision != "fp32"
+
+
+def _number(norm: torch.Tensor) -> float:
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def _silence(sample_rate: int) -> Batch:

@@ -118,3 +118,14 @@ def test_the_slurm_script_runs_its_part_and_the_last_task_merges(tmp_path: Path)
         assert (tmp_path / "out" / "units").exists() == (number == 3)
     run = subprocess.run([*command[:3]], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PATH": path})
     assert run.returncode == 2 and "--output are needed" in run.stderr
+
+
+def test_a_step_that_failed_is_not_done_even_where_the_caller_handles_the_failure(tmp_path: Path) -> None:
+    """`once ... || ...` switches set -e off within it: a stopped training was marked as done."""
+    (tmp_path / "in").write_text("1")
+    handled = ONCE.replace(
+        'once exp/a in -- copy in exp/a "$mark"', 'once exp/a in -- copy in exp/a || echo "handled"; exit 3'
+    )
+    run = bash(handled, "x", cwd=tmp_path, fail="1")
+    assert run.returncode == 3 and "handled" in run.stdout
+    assert not (tmp_path / "exp" / "a.done").exists() and (tmp_path / "exp" / "a.begun").exists()

@@ -35,7 +35,7 @@ def settings(data: Path, run: Path, **others: Any) -> list[str]:
     }  # fmt: skip
     values |= {f"encoder.{name}": value for name, value in ENCODER.items()}
     values |= {name.replace("__", "."): value for name, value in others.items()}
-    return [f"{name}={_toml(value)}" for name, value in values.items()]
+    return [f"{name}={_toml(value)}" for name, value in values.items() if value is not None]
 
 
 def train(data: Path, run: Path, **others: Any) -> int:

@@ -15,9 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 from recipes.pretrain import Run
-from speechssl import config
+from speechssl import config, encoders
 from speechssl.encoders import pretrained
+from speechssl.errors import ConfigError
+from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.training import checkpoint
+from speechssl.training.distributed import Group
+from speechssl.training.shard import shard
+from tests.objectives.tiny import ENCODER
 from tests.training.helpers import corpus, settings, train
 
 
@@ -111,14 +116,50 @@ def test_a_damaged_newest_checkpoint_costs_its_updates_only(
 def test_two_processes_do_what_one_does_with_two_batches_per_update(data: Path, tmp_path: Path) -> None:
     """The same batches, seeds, and division by the number of masked frames everywhere."""
     assert train(data, tmp_path / "one", training__accumulate=2, training__updates=4) == 0
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "-m", "recipes.pretrain", *settings(data, tmp_path / "two", training__updates=4)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = under_torchrun(settings(data, tmp_path / "two", training__updates=4))
     assert done.returncode == 0, done.stderr[-2000:]
     assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=1e-4)
     one, two = weights(tmp_path / "one", 4), weights(tmp_path / "two", 4)
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, two[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+def under_torchrun(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "recipes.pretrain", *arguments]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_divided_model_does_what_a_whole_one_does(data: Path, tmp_path: Path) -> None:
+    """FSDP2 on two processes, with a teacher (an exponential average) and validation, against one process."""
+    values = {"objective": "data2vec", "settings.code_dim": None, "data.labels": None, "settings.top_layers": 2}
+    values |= {"data.valid": data, "training.valid_every": 2, "training.clip": 0.5, "schedule.name": "constant"}
+    extra = {name.replace(".", "__"): value for name, value in values.items()}
+    assert train(data, tmp_path / "one", training__accumulate=4, training__updates=4, **extra) == 0
+    both = {"training__accumulate": 2, "training__shard": True, **extra}
+    for updates in (2, 4):  # the second goes on from the first's checkpoint
+        done = under_torchrun(settings(data, tmp_path / "two", training__updates=updates, **both))
+        assert done.returncode == 0, done.stderr[-3000:]
+    for kind in ("train", "valid"):
+        assert losses(tmp_path / "one", kind) == pytest.approx(losses(tmp_path / "two", kind), rel=1e-3)
+    one, two = weights(tmp_path / "one", 4), weights(tmp_path / "two", 4)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, two[name], rtol=1e-2, atol=1e-4, msg=name)
+    encoder = pretrained.load(tmp_path / "two" / "encoder").encoder
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, two[f"encoder.{name}"]), name
+
+
+def test_dividing_a_model_needs_processes_and_no_layer_drop(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, tmp_path / "run", training__shard=True) == 2
+    assert "several processes" in capsys.readouterr().err
+    encoder = encoders.build("hubert", ENCODER)
+    set_dropout(encoder, Dropout(layer=0.1))
+    with pytest.raises(ConfigError, match=r"dropout\.layer"):
+        shard(encoder, Group(0, 2))
 
 
 def test_a_training_that_diverges_stops_and_names_the_last_good_checkpoint(
