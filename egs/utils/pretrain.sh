@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# pretrain GPUS ARGUMENT...: recipes.pretrain with these arguments, a process for each GPU; 0: one process on the CPU.
+# pretrain GPUS ARGUMENT...: recipes.pretrain with these arguments, a process for each GPU, in bf16 unless they say
+# otherwise; 0: one process on the CPU.
 # shellcheck disable=SC2154  # root is set by path.sh
 pretrain() {
   local gpus="$1" python
@@ -9,6 +10,6 @@ pretrain() {
     PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$python" -m recipes.pretrain "$@"
   else
     PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$python" -m torch.distributed.run --standalone \
-      --nproc-per-node "$gpus" -m recipes.pretrain "$@" 'device="cuda"' 'training.precision="bf16"'
+      --nproc-per-node "$gpus" -m recipes.pretrain 'device="cuda"' 'training.precision="bf16"' "$@"
   fi
 }
