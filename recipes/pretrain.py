@@ -28,7 +28,7 @@ from torch import nn
 from speechssl import config, convert, encoders, objectives
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
-from speechssl.data.training_set import Batches, TrainingSet, open_training_set
+from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.encoders import pretrained
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError, SpeechSSLError
@@ -49,6 +49,7 @@ class Data:
     labels: str | None = None  # units per frame of all utterances: an output of `speechssl units`, or its text file
     valid_labels: str | None = None
     group_by: str | None = None  # "speaker", or an extra value such as "utt2lang"; see batching.balance
+    lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
     noise: str | None = None  # recordings that an objective may mix with speech (wavlm)
     batching: Batching = field(default_factory=Batching)
 
@@ -155,7 +156,8 @@ def open_data(run: Run, spec: str, labels: str | None, encoder: nn.Module) -> Tr
     return open_training_set(
         open_corpus(spec), sample_rate=encoder.sample_rate, normalize=run.normalize,
         labels=None if labels is None else Path(labels), rate_hz=encoder.sample_rate / encoder.conv.hop,
-        group_by=run.data.group_by, noise=None if run.data.noise is None else open_corpus(run.data.noise),
+        group_by=run.data.group_by, lengths=run.data.lengths,
+        noise=None if run.data.noise is None else open_corpus(run.data.noise),
     )  # fmt: skip
 
 

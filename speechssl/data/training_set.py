@@ -3,11 +3,13 @@
 Memory: 8 bytes per utterance beside what the corpus itself holds, and its labels (2 bytes per frame).
 """
 
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
 
 Failures = tuple[tuple[str, str], ...]  # id and reason
+Lengths = Literal["headers", "stated"]  # where the seconds of each utterance come from
 _SEED = 0x9E37_79B9_7F4A_7C15  # odd and without pattern: keeps the seeds of neighbouring rows and epochs apart
 
 
@@ -47,16 +50,19 @@ class TrainingSet:
 
 def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
-    group_by: str | None = None, noise: Corpus | None = None, threads: int = 8,
+    group_by: str | None = None, noise: Corpus | None = None, threads: int = 8, lengths: Lengths = "headers",
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
+
+    lengths="stated": no recording is looked at whose length the corpus states (start and end, or the extra value
+    utt2dur). Batches are planned by it; what proves unreadable is found when its turn comes.
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
     cannot be used. group_by: the name of an extra value (such as "utt2lang"), or "speaker".
     Raises DataError where nothing can be used.
     """
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(_seconds, corpus.utterances))
+        found = list(pool.map(_stated_or_seconds if lengths == "stated" else _seconds, corpus.utterances))
     utterances = corpus.utterances
     failures = [(u.id, f) for u, f in zip(utterances, found, strict=True) if isinstance(f, str)]
     seconds = np.array([0.0 if isinstance(f, str) else f for f in found])
@@ -80,6 +86,21 @@ def _seconds(utterance: Utterance) -> float | str:
     except AudioError as error:
         return error.code
     return max(0.0, min(utterance.end_s or whole, whole) - (utterance.start_s or 0.0))
+
+
+def _stated_or_seconds(utterance: Utterance) -> float | str:
+    start, stated = utterance.start_s or 0.0, (utterance.extra or {}).get("utt2dur")
+    if utterance.end_s is not None:
+        return max(0.0, utterance.end_s - start)
+    if stated is None:
+        return _seconds(utterance)
+    try:
+        seconds = float(stated)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise DataError(f"utterance {utterance.id!r} has utt2dur {stated!r}, which is no number of seconds")
+    return seconds
 
 
 def _groups(utterances: Sequence[Utterance], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
