@@ -1,0 +1,115 @@
+"""CKA, SVCCA, PWCCA: definitions on whole matrices, invariances, known answers, pieces against the whole."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.cross_decomposition import CCA
+
+from speechssl.metrics.similarity import Moments, mutual_neighbours
+
+Array = NDArray[np.float64]
+
+
+def frames(count: int = 4000, channels: int = 6, seed: int = 0) -> Array:
+    random = np.random.default_rng(seed)
+    return random.normal(size=(count, channels)) @ random.normal(size=(channels, channels)) + 5 * random.normal(
+        size=channels
+    )
+
+
+def moments(x: Array, y: Array) -> Moments:
+    found = Moments()
+    found.add(x, y)
+    return found
+
+
+def slow_cka(x: Array, y: Array) -> float:
+    """By Gram matrices of all frames and HSIC, as in section 3 of arXiv:1905.00414."""
+    centring = np.eye(len(x)) - 1 / len(x)
+    k, m = (centring @ (side @ side.T) @ centring for side in (x, y))
+    return float(np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m)))
+
+
+def test_cka_equals_its_definition_by_gram_matrices() -> None:
+    x = frames(80)
+    y = np.tanh(x[:, :4]) + 0.3 * frames(80, 4, 1)
+    assert moments(x, y).cka() == pytest.approx(slow_cka(x, y), rel=1e-9)
+
+
+def test_canonical_correlations_equal_scikit_learn() -> None:
+    x = frames(500, 3)
+    y = x @ np.random.default_rng(1).normal(size=(3, 4)) + 2 * frames(500, 4, 2)
+    fitted = CCA(n_components=3, scale=False, max_iter=5000, tol=1e-12).fit(x, y)
+    a, b = fitted.transform(x, y)
+    expected = [np.corrcoef(a[:, i], b[:, i])[0, 1] for i in range(3)]
+    assert moments(x, y).svcca(1.0) == pytest.approx(np.mean(expected), rel=1e-5)
+    centred = x - x.mean(0)
+    a = a / np.linalg.norm(a, axis=0)
+    weights = np.abs(a.T @ centred).sum(1)
+    assert moments(x, y).pwcca() == pytest.approx((weights * expected).sum() / weights.sum(), rel=1e-5)
+
+
+def test_the_same_layer_and_a_rotation_of_it_are_alike_and_noise_is_not() -> None:
+    x = frames()
+    rotation, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(6, 6)))
+    for y in (x, 3 * x @ rotation + 1):
+        found = moments(x, y)
+        assert [found.cka(), found.svcca(), found.pwcca()] == pytest.approx([1, 1, 1], abs=1e-9)
+    noise = moments(x, frames(seed=9))
+    assert noise.cka() < 0.01 and noise.svcca() < 0.05 and noise.pwcca() < 0.05
+
+
+def test_an_invertible_map_changes_cka_but_no_canonical_correlation() -> None:
+    x = frames()
+    found = moments(x, x @ np.diag([1, 10, 100, 1, 1, 1.0]) @ np.random.default_rng(4).normal(size=(6, 6)))
+    assert found.cka() < 0.95 and found.pwcca() == pytest.approx(1, abs=1e-6)
+
+
+def test_by_hand() -> None:
+    """One common channel of two: the covariance between them is [[1, 0], [0, 0]], both sides have unit covariance."""
+    a, b, c = np.array([1.0, 1, -1, -1, 1, 1, -1, -1]), np.array([1.0, -1] * 4), np.array([1.0] * 4 + [-1] * 4)
+    found = moments(np.stack([a, b], 1), np.stack([a, c], 1))
+    assert found.cka() == pytest.approx(1 / 2) and found.svcca() == pytest.approx(1 / 2)
+    assert found.pwcca() == pytest.approx(1 / 2)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(0, 5))
+def test_pieces_add_up_to_the_whole(sizes: list[int], seed: int) -> None:
+    x, y = frames(sum(sizes) + 3, 3, seed), frames(sum(sizes) + 3, 2, seed + 7) + 1e4
+    found, start = Moments(), 0
+    for size in [*sizes, 3]:
+        found.add(x[start : start + size], y[start : start + size])
+        start += size
+    whole = moments(x, y)
+    for ours, expected in zip(found.covariances(), whole.covariances(), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_what_cannot_be_compared_is_refused_and_what_does_not_vary_has_no_similarity() -> None:
+    x = frames(10)
+    with pytest.raises(ValueError, match="as many frames"):
+        Moments().add(x, x[:5])
+    with pytest.raises(ValueError, match="not finite"):
+        Moments().add(x, np.full((10, 2), np.nan))
+    with pytest.raises(ValueError, match="at least 2 frames"):
+        moments(x[:1], x[:1]).cka()
+    found = moments(x, x)
+    with pytest.raises(ValueError, match="pieces before"):
+        found.add(x, x[:, :2])
+    still = moments(np.ones((10, 2)), x)
+    assert np.isnan([still.cka(), still.svcca(), still.pwcca()]).all()
+
+
+def test_mutual_neighbours_by_hand_and_at_the_ends() -> None:
+    angles = np.deg2rad([0, 10, 40, 90])
+    x = np.stack([np.cos(angles), np.sin(angles)], 1)
+    assert mutual_neighbours(x, 7 * x, 1) == 1.0
+    y = x[[0, 2, 1, 3]]  # nearest in x: 1, 0, 1, 2; in y: 2, 2, 0, 1
+    assert mutual_neighbours(x, y, 1) == 0.0
+    assert mutual_neighbours(x, y, 3) == 1.0  # all others
+    big, other = frames(400, 5), frames(400, 5, 8)
+    assert mutual_neighbours(big, other, 10) == pytest.approx(10 / 399, abs=0.02)
+    with pytest.raises(ValueError, match="k=4"):
+        mutual_neighbours(x, y, 4)
