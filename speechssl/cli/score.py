@@ -12,7 +12,7 @@ the exit code is 1, unless --allow-missing says that this is expected.
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from speechssl.cli import _score_abx, _score_probe, _score_sharing
+from speechssl.cli import _score_abx, _score_probe, _score_sharing, _score_similarity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from speechssl.metrics.unit_report import UnitReport
 
-SUMMARY = "measure units and features: PNMI, purities, bitrate, ABX, a phone probe"
-_OTHERS: dict[str, Any] = {"abx": _score_abx, "probe": _score_probe, "sharing": _score_sharing}  # kind: module
+SUMMARY = "measure units and features: PNMI, purities, bitrate, ABX, a phone probe, likeness of layers"
+_OTHERS: dict[str, Any] = {  # kind: module
+    "abx": _score_abx, "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity,
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
