@@ -173,7 +173,8 @@ def start_folder(run: Run, folder: Path, group: Group) -> Log:
         folder.mkdir(parents=True, exist_ok=True)
         stored = folder / "config.toml"
         if stored.exists() and (folder / "checkpoints").is_dir():
-            changed = config.differences(config.read_toml(stored), config.to_dict(run))
+            before = config.load(Run, stored)  # what a file of an older version does not name has its default
+            changed = config.differences(config.to_dict(before), config.to_dict(run))
             free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
                     "training.keep", "training.workers", "training.tensorboard", "device", "run"}  # fmt: skip
             if fixed := sorted(set(changed) - free):

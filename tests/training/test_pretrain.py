@@ -180,6 +180,17 @@ def test_validation_is_the_same_every_time_and_leaves_training_alone(data: Path,
     assert second < first
 
 
+def test_a_run_of_a_version_without_a_setting_goes_on(data: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train(data, run, training__updates=2, schedule__name="constant") == 0
+    lines = (run / "config.toml").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("shard =", "lengths ="))]
+    assert len(kept) == len(lines) - 2
+    (run / "config.toml").write_text("\n".join(kept) + "\n")
+    assert train(data, run, training__updates=3, schedule__name="constant") == 0
+    assert train(data, run, training__updates=4, schedule__name="constant", data__lengths="stated") == 2
+
+
 def test_a_recording_that_cannot_be_read_is_left_out_and_named(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,14 +5,14 @@
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
 #   --objectives "..."      files of recipes/conf to train; hubert_iteration2 needs hubert; unit_bert has no part here
 #   --num-units 100         codebook size of labels and of scored units;  --seed 0
-#   --updates 3000          of every training (160 s of speech each);  --device cpu  --jobs 1  trainings at once
+#   --updates 1000          of every training (40 s of speech each);  --device cpu  --jobs 1  trainings at once
 #   --workers 2             processes that read;  --phone-shift -0.07  moves every label (see ../units/RESULTS.md)
 #   --data data --exp exp   folders for data dirs and results
 #   --tiny true             a miniature that ends within a minute or two
 #   --stage 0 --stop-stage 4
 set -euo pipefail
 corpus='' objectives="cpc cpc_modified cpc_wasserstein wav2vec vq_wav2vec vq_wav2vec_kmeans wav2vec2 hubert wavlm data2vec
-data2vec2 dinosr best_rq mp3 hubert_iteration2" num_units=100 seed=0 updates=3000 device=cpu jobs=1 workers=2
+data2vec2 dinosr best_rq mp3 hubert_iteration2" num_units=100 seed=0 updates=1000 device=cpu jobs=1 workers=2
 phone_shift=-0.07 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
