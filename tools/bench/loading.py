@@ -139,7 +139,7 @@ def report(contestants: dict[str, Callable[[], Iterator[int]]], hours: float, wo
         own, first = statistics.median(wall[name]), statistics.median(wall["ours"])
         spent, ratio = statistics.median(cpu[name]), statistics.median(cpu[name]) / statistics.median(cpu["ours"])
         print(f"{workers} workers  {name:17} {hours * 3600 / own:7.0f} x real time  {spent / hours:6.2f} CPU s per hour"
-              f"  ours is {own / first:.2f} x as fast and takes 1/{ratio:.2f} of its CPU")  # fmt: skip
+              f"  ours is {own / first:.2f} x as fast and takes {1 / ratio:.2f} x its CPU")  # fmt: skip
 
 
 if __name__ == "__main__":
