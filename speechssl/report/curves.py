@@ -54,7 +54,7 @@ def chart(curves: Sequence[Curve], *, label: str, x_name: str) -> str:
     for value in ticks(up):
         y = 100 - float(up.place(np.array(value)))
         lines.append(f'<line class="grid" x2="100%" y1="{y:.2f}%" y2="{y:.2f}%"/>'
-                     f'<text x="2" y="{y:.2f}%" dy="-3">{value:.4g}</text>')  # fmt: skip
+                     f'<text x="2" y="{y:.2f}%" dy="{-3 if y > 7 else 11}">{value:.4g}</text>')  # fmt: skip
     drawn = "".join(_drawn(curve, across, up) for curve in curves)
     beyond = int(((ys > up.high) | (ys < up.low)).sum())
     note = f'<p class="facts">{beyond} of {len(ys)} points lie beyond the axis.</p>' if beyond else ""
