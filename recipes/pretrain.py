@@ -176,7 +176,8 @@ def start_folder(run: Run, folder: Path, group: Group) -> Log:
             before = config.load(Run, stored)  # what a file of an older version does not name has its default
             changed = config.differences(config.to_dict(before), config.to_dict(run))
             free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
-                    "training.keep", "training.workers", "training.tensorboard", "device", "run"}  # fmt: skip
+                    "training.keep", "training.workers", "training.tensorboard", "training.shard", "device",
+                    "run"}  # fmt: skip
             if fixed := sorted(set(changed) - free):
                 raise ConfigError(f"{folder} holds a run with another {fixed[0]}: give the same, or another run=FOLDER")
         stored.write_text(resolved, encoding="utf-8")

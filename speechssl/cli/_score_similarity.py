@@ -39,11 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Add up, ask, print."""
     from speechssl.cli._score_output import deliver
-    from speechssl.errors import DataError
+    from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.similarity import Moments, mutual_neighbours
 
+    if args.neighbours < 0 or args.sample < 1:
+        raise ConfigError(f"--neighbours {args.neighbours} must be at least 0, --sample {args.sample} at least 1")
+    (left, rate), (right, other_rate) = (_frames(path, args.rate) for path in (args.x, args.y))
+    if rate != other_rate:
+        raise ConfigError(f"{args.x} has {rate:g} frames a second and {args.y} {other_rate:g}")
     moments, sample, pairs = Moments(), Sample(args.sample, args.seed), Pairs()
-    for name, x, y in pairs.of(_frames(args.x, args.rate), _frames(args.y, args.rate)):
+    for name, x, y in pairs.of(left, right):
         if abs(len(x) - len(y)) > _SLACK:
             raise DataError(f"utterance {name!r} has {len(x)} frames in {args.x} and {len(y)} in {args.y}")
         count = min(len(x), len(y))
@@ -143,11 +148,11 @@ class Sample:
         return np.stack(self._x), np.stack(self._y)
 
 
-def _frames(path: str, rate_hz: float | None) -> Iterator[tuple[str, "Tensor"]]:
+def _frames(path: str, rate_hz: float | None) -> 'tuple[Iterable[tuple[str, "Tensor"]], float]':
     from speechssl.cli._score_abx import open_frames
     from speechssl.errors import ConfigError
 
-    frames, _, _, is_units = open_frames(Path(path), rate_hz)
+    frames, found_hz, _, is_units = open_frames(Path(path), rate_hz)
     if is_units:
         raise ConfigError(f"{path} holds units: similarity is of features")
-    return iter(frames)
+    return frames, found_hz

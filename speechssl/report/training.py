@@ -8,7 +8,6 @@ import html
 import json
 import math
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from speechssl import config
 from speechssl.errors import DataError
 from speechssl.report.curves import COLOURS, Curve, chart
 from speechssl.report.document import document, duration, plural
@@ -78,7 +78,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> Run:
-    """A run's folder. Raises DataError where it is none or has no figures yet."""
+    """A run's folder. Raises DataError where it is none or has no figures yet, ConfigError for a bad config."""
     if not is_run(folder):
         raise DataError(f"{folder}: no log.jsonl there, so it is not the folder of a training run")
     run = Run(folder.name or str(folder))
@@ -89,12 +89,8 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"{folder}/log.jsonl: no figures there yet")
     for rows in run.rows.values():
         rows.sort(key=lambda row: row["update"])
-    config = folder / "config.toml"
-    if config.is_file():
-        try:
-            run.settings = dict(flat(tomllib.loads(config.read_text(encoding="utf-8"))))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"{config}: {error}") from None
+    if (folder / "config.toml").is_file():
+        run.settings = dict(flat(config.read_toml(folder / "config.toml")))
     run.finished = (folder / "result.json").is_file()
     return run
 
@@ -104,7 +100,10 @@ def _take(run: Run, line: str) -> None:
         row = json.loads(line)
         kind = row["kind"]
         if kind in run.rows:
-            run.rows[kind].append({k: float(v) for k, v in row.items() if k != "kind"} | {"update": row["update"] + 0})
+            figures = {name: float(value) for name, value in row.items() if name != "kind"}
+            if not math.isfinite(figures["update"]) or not math.isfinite(figures["time"]):
+                raise ValueError(line)
+            run.rows[kind].append(figures)
         elif kind == "event":
             run.events.append({"text": str(row.get("text", "")), "time": float(row.get("time", 0.0))})
     except (ValueError, TypeError, KeyError, AttributeError):

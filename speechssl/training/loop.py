@@ -293,10 +293,9 @@ class Trainer:
         left = iter(stream)
         while True:
             loaded = next(left, None)
-            if loaded is None and not (self.settings.shard and self.group.sum([0.0])[0]):
+            going = float(loaded is not None)
+            if not (self.group.sum([going])[0] if self.settings.shard else going):
                 return
-            if loaded is not None and self.settings.shard:
-                self.group.sum([1.0])
             yield None if loaded is None else loaded.batch
 
     def whole_state(self, module: nn.Module) -> dict[str, Tensor]:

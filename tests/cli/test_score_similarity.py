@@ -82,3 +82,12 @@ def test_every_frame_is_as_likely_to_be_sampled() -> None:
         assert (a == b).all() and len(a) == 5
         drawn[a.astype(int).ravel()] += 1
     assert abs(drawn[:20].mean() / 40 - 1) < 0.15 and abs(drawn[20:].mean() / 40 - 1) < 0.15
+
+
+def test_senseless_options_are_refused(
+    frames: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = store(tmp_path / "x", frames)
+    for option in (["--neighbours", "-1"], ["--sample", "0"]):
+        assert main(["score", "similarity", x, x, "--rate", "50", *option]) == 2
+        assert option[0] in capsys.readouterr().err

@@ -53,10 +53,11 @@ def test_a_pause_between_a_kill_and_going_on_is_no_time_of_the_run(tmp_path: Pat
 def test_torn_and_foreign_lines_are_counted_and_the_rest_is_shown(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", [4.0, 3.0])
     with (folder / "log.jsonl").open("ab") as file:
-        file.write(b'[1]\n{"kind": "train", "update": "x", "loss": 1}\n{"kind": "train", "upd')
+        file.write(b'[1]\n{"kind": "train", "update": 3, "loss": 1}\n{"kind": "train", "update": NaN, "time": 1}\n')
+        file.write(b'{"kind": "train", "update": "x", "time": 1}\n{"kind": "train", "upd')
     run = read_run(folder)
-    assert run.unreadable == 3 and len(run.rows["train"]) == 2
-    assert "3 torn lines" in render([run], "title")
+    assert run.unreadable == 5 and len(run.rows["train"]) == 2
+    assert "5 torn lines" in render([run], "title")
 
 
 @pytest.mark.parametrize("content", [None, "", '{"kind": "event", "time": 1, "text": "x"}\n'])

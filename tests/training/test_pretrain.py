@@ -130,7 +130,9 @@ def under_torchrun(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_a_divided_model_does_what_a_whole_one_does(data: Path, tmp_path: Path) -> None:
+def test_a_divided_model_does_what_a_whole_one_does_and_goes_on_as_one(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """FSDP2 on two processes, with a teacher (an exponential average) and validation, against one process."""
     values = {"objective": "data2vec", "settings.code_dim": None, "data.labels": None, "settings.top_layers": 2}
     values |= {"data.valid": data, "training.valid_every": 2, "training.clip": 0.5, "schedule.name": "constant"}
@@ -149,6 +151,10 @@ def test_a_divided_model_does_what_a_whole_one_does(data: Path, tmp_path: Path) 
     encoder = pretrained.load(tmp_path / "two" / "encoder").encoder
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, two[f"encoder.{name}"]), name
+    capsys.readouterr()
+    alone = {**both, "training__shard": False}
+    assert train(data, tmp_path / "two", training__updates=5, **alone) == 0  # undivided, by one process
+    assert "going on from update 4" in capsys.readouterr().err
 
 
 def test_dividing_a_model_needs_processes_and_no_layer_drop(
@@ -243,7 +249,7 @@ def test_activation_checkpointing_changes_no_bit(data: Path, whole: Path, tmp_pa
 
 
 def test_a_compiled_model_has_the_losses_of_the_plain_one(
-    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captured and differentiated as graphs; run without code generation, which takes a compiler and minutes."""
     graphs = []
