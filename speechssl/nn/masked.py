@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechssl.errors import ConfigError
 from speechssl.nn.gradients import scale_gradient
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.masking import SpanMask, channel_mask, span_mask
+from speechssl.nn.mel_frontend import MelFrontEnd
+from speechssl.nn.perturb import Perturbation, perturb
 from speechssl.nn.speech_encoder import SpeechEncoder
 
 
@@ -27,6 +30,7 @@ class Masking:
     gradient: float = 0.1  # feature_grad_mult: of the convolutions' gradient
     dropout: float = 0.1  # dropout_input: of projected frames
     features_dropout: float = 0.1  # dropout_features: of frames before the projection that become targets
+    perturb: Perturbation = field(default_factory=Perturbation)  # of log-mel frames, in training
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class MaskedInput(nn.Module):
     ) -> MaskedFrames:
         """Frames of wav [B, S] with spans masked; `mask` [B, T] overrules the drawn one."""
         settings = self.settings
-        features = scale_gradient(encoder.conv(wav, lengths), settings.gradient)
+        features = scale_gradient(self._features(encoder, wav, lengths, seeds), settings.gradient)
         frames = encoder.conv.frame_lengths(lengths)
         valid = valid_mask(frames, features.shape[1])
         penalty = mean_square(features, valid)
@@ -70,6 +74,16 @@ class MaskedInput(nn.Module):
             x = x.masked_fill(hidden.unsqueeze(1), 0)
         normed = F.dropout(normed, settings.features_dropout, self.training)
         return MaskedFrames(x, frames, valid, mask & valid, projected, normed, penalty)
+
+    def _features(self, encoder: SpeechEncoder, wav: Tensor, lengths: Tensor, seeds: Tensor) -> Tensor:
+        settings = self.settings.perturb
+        if not settings or not self.training:
+            return encoder.conv(wav, lengths)
+        if not isinstance(encoder.conv, MelFrontEnd):
+            raise ConfigError("masking.perturb changes log-mel frames: this encoder reads the waveform")
+        return encoder.conv(
+            wav, lengths, change=lambda mel, n: perturb(mel, n, seeds, settings, sample_rate=encoder.sample_rate)
+        )
 
 
 def mean_square(x: Tensor, valid: Tensor) -> Tensor:

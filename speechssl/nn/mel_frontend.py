@@ -10,7 +10,7 @@ begins later instead.
 B utterances, S samples, T frames, M mel channels, C = 2 M.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -42,17 +42,23 @@ class MelFrontEnd(nn.Module):
         """Frame counts for sample counts, int64 of any shape."""
         return frame_lengths(lengths, kernel=self.receptive_field, stride=self.hop)
 
-    def forward(self, wav: Tensor, lengths: Tensor | None = None, *, moments: Moments | None = None) -> Tensor:
+    def forward(
+        self, wav: Tensor, lengths: Tensor | None = None, *, moments: Moments | None = None,
+        change: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor:  # fmt: skip
         """Frames of wav [B, S]; lengths [B] are real samples (all of S by default).
 
         Frames beyond an utterance's own are finite but mean nothing. `moments` [1, M]: those of a whole recording of
-        which `wav` is a piece.
+        which `wav` is a piece. `change`: done to log-mel frames [B, 2 T, M], given with their counts [B], before they
+        are normalised.
         """
         if lengths is None:
             lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
-        mel = self._mel(wav, lengths)
+        mel, counts = self._mel(wav, lengths), self.frame_lengths(lengths) * _STACK
+        if change is not None:
+            mel = change(mel, counts)
         if moments is None:
-            moments = mel_moments(mel, self.frame_lengths(lengths) * _STACK)
+            moments = mel_moments(mel, counts)
         return normalize_with(mel, moments).unflatten(1, (-1, _STACK)).flatten(2).to(wav.dtype)
 
     def recording_moments(self, blocks: Iterable[Tensor]) -> Moments:
