@@ -35,9 +35,7 @@ class Perturbation:
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if not 0 <= self.warp < 1 or not 0 <= self.gain_db < 100 or not 0 <= self.noise_share <= 1:
-            raise ConfigError(
-                f"perturb needs warp and noise_share in 0..1 and gain_db in 0..100, got {self}"
-            )
+            raise ConfigError(f"perturb needs warp and noise_share in 0..1 and gain_db in 0..100, got {self}")
         if self.snr_db[0] > self.snr_db[1]:
             raise ConfigError(f"perturb: snr_db begins with the lower one, got {self.snr_db}")
 
