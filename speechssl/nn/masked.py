@@ -77,7 +77,7 @@ class MaskedInput(nn.Module):
 
     def _features(self, encoder: SpeechEncoder, wav: Tensor, lengths: Tensor, seeds: Tensor) -> Tensor:
         settings = self.settings.perturb
-        if not settings or not self.training:
+        if not settings.active or not self.training:
             return encoder.conv(wav, lengths)
         if not isinstance(encoder.conv, MelFrontEnd):
             raise ConfigError("masking.perturb changes log-mel frames: this encoder reads the waveform")

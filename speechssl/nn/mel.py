@@ -60,11 +60,17 @@ def normalize_with(frames: Tensor, moments: Moments) -> Tensor:
 @functools.cache
 def mel_filters(num_mels: int, fft_length: int, sample_rate: int) -> Tensor:
     """Triangles of height 1, equally spaced from 0 Hz to Nyquist on HTK's mel scale, [fft_length / 2 + 1, M]."""
-
-    def mel(hertz: Tensor) -> Tensor:
-        return 2595 * torch.log10(1 + hertz / 700)
-
-    bins = mel(torch.linspace(0, sample_rate / 2, fft_length // 2 + 1, dtype=torch.float64)).unsqueeze(1)
+    bins = hertz_to_mel(torch.linspace(0, sample_rate / 2, fft_length // 2 + 1, dtype=torch.float64)).unsqueeze(1)
     step = bins[-1] / (num_mels + 1)
     left = step * torch.arange(num_mels, dtype=torch.float64)
     return torch.minimum((bins - left) / step, (left + 2 * step - bins) / step).clamp_min(0).float()
+
+
+def hertz_to_mel(hertz: Tensor) -> Tensor:
+    """HTK's mel scale."""
+    return 2595 * torch.log10(1 + hertz / 700)
+
+
+def mel_to_hertz(mel: Tensor) -> Tensor:
+    """The inverse of `hertz_to_mel`."""
+    return 700 * (10 ** (mel / 2595) - 1)

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from speechssl.errors import ConfigError
+from speechssl.nn.mel import hertz_to_mel, mel_to_hertz
 
-_NEPER_PER_DB = math.log(10) / 10  # of power
+_LOG_PER_DB = math.log(10) / 10  # natural logarithm of power
 _STREAM = 13  # beside other draws from the same seeds
 _GAIN_KNOTS, _NOISE_KNOTS = 6, 5  # of the curves over the mel axis
 _NOISE_COLOUR_DB, _NOISE_TILT_DB, _NOISE_JITTER_DB = 6.5, 13.0, 2.6  # spread of a noise's curve, fall, and flicker
@@ -39,14 +40,13 @@ class Perturbation:
         if self.snr_db[0] > self.snr_db[1]:
             raise ConfigError(f"perturb: snr_db begins with the lower one, got {self.snr_db}")
 
-    def __bool__(self) -> bool:
+    @property
+    def active(self) -> bool:
         """Whether anything is changed."""
         return max(self.warp, self.gain_db, self.noise_share) > 0
 
 
-def perturb(
-    mel: Tensor, lengths: Tensor, seeds: Tensor, settings: Perturbation, *, sample_rate: int = 16_000
-) -> Tensor:
+def perturb(mel: Tensor, lengths: Tensor, seeds: Tensor, settings: Perturbation, *, sample_rate: int) -> Tensor:
     """mel [B, T, M], natural logarithm of power, of another voice, microphone and room; lengths [B] real frames.
 
     What is drawn for an utterance comes from its seed [B], on the CPU. Frames behind an utterance's end mean nothing.
@@ -63,10 +63,9 @@ def warp_frequencies(mel: Tensor, factor: float, *, sample_rate: int) -> Tensor:
     Centres are those of `nn.mel.mel_filters`; beyond the outer channels the outer ones stay.
     """
     num_mels = mel.shape[1]
-    top = _mel(sample_rate / 2)
-    centres = torch.arange(1, num_mels + 1, dtype=torch.float64) * top / (num_mels + 1)
-    wanted = _mel(700 * (10 ** (centres / 2595) - 1) * factor)
-    place = (wanted * (num_mels + 1) / top - 1).clamp(0, num_mels - 1).to(mel.device)
+    step = hertz_to_mel(torch.tensor(sample_rate / 2, dtype=torch.float64)) / (num_mels + 1)
+    centres = torch.arange(1, num_mels + 1, dtype=torch.float64) * step
+    place = (hertz_to_mel(mel_to_hertz(centres) * factor) / step - 1).clamp(0, num_mels - 1).to(mel.device)
     below = place.floor().long().clamp_max(max(0, num_mels - 2))
     share = (place - below).to(mel.dtype)
     return torch.lerp(mel[:, below], mel[:, (below + 1).clamp_max(num_mels - 1)], share)
@@ -86,18 +85,14 @@ def _perturb_one(
         mel = warp_frequencies(mel, factor, sample_rate=sample_rate)
     mel = mel + gain
     if noisy and length:
-        power_db = mel[:length].exp().mean().log() / _NEPER_PER_DB
-        level_db = power_db - snr_db - colour.exp().mean().log() / _NEPER_PER_DB
+        power_db = mel[:length].exp().mean().log() / _LOG_PER_DB
+        level_db = power_db - snr_db - colour.exp().mean().log() / _LOG_PER_DB
         flicker = torch.from_numpy(random.standard_normal(tuple(mel.shape)).astype(np.float32)).to(mel)
-        mel = torch.logaddexp(mel, (level_db + _NOISE_JITTER_DB * flicker) * _NEPER_PER_DB + colour)
+        mel = torch.logaddexp(mel, (level_db + _NOISE_JITTER_DB * flicker) * _LOG_PER_DB + colour)
     return mel
 
 
 def _curve(knots_db: np.ndarray, mel: Tensor) -> Tensor:
     """A broken line [M] through equally spaced knots, natural logarithm of power."""
-    knots = torch.from_numpy(knots_db * _NEPER_PER_DB).to(mel)
+    knots = torch.from_numpy(knots_db * _LOG_PER_DB).to(mel)
     return F.interpolate(knots[None, None], size=mel.shape[1], mode="linear", align_corners=True)[0, 0]
-
-
-def _mel(hertz: Tensor | float) -> Tensor:
-    return 2595 * torch.log10(1 + torch.as_tensor(hertz, dtype=torch.float64) / 700)

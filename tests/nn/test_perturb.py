@@ -26,8 +26,8 @@ def test_a_warped_tone_is_a_tone_elsewhere() -> None:
 def test_an_utterance_is_changed_alike_whatever_stands_beside_it() -> None:
     mel = torch.randn(3, 60, 80)
     lengths, seeds = torch.tensor([60, 41, 0]), torch.tensor([4, 9, 2])
-    together = perturb(mel, lengths, seeds, ALL)
-    alone = perturb(mel[1:2], lengths[1:2], seeds[1:2], ALL)
+    together = perturb(mel, lengths, seeds, ALL, sample_rate=16_000)
+    alone = perturb(mel[1:2], lengths[1:2], seeds[1:2], ALL, sample_rate=16_000)
     assert torch.equal(together[1], alone[0])
     assert together.isfinite().all()
     assert (together - mel).abs().mean() > 0.1
@@ -37,7 +37,7 @@ def test_noise_comes_at_the_stated_ratio() -> None:
     mel = torch.full((1, 400, 80), -60.0)
     mel[:, ::2] = 0.0  # every other frame is loud: half of its mean power is 1 / 2
     settings = Perturbation(noise_share=1.0, snr_db=(20.0, 20.0))
-    noise = perturb(mel, torch.tensor([400]), torch.tensor([1]), settings)[0, 1::2].exp().mean()
+    noise = perturb(mel, torch.tensor([400]), torch.tensor([1]), settings, sample_rate=16_000)[0, 1::2].exp().mean()
     assert 10 * math.log10(0.5 / float(noise)) == pytest.approx(20.0, abs=1.5)  # flicker adds some power
 
 
