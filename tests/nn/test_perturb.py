@@ -5,9 +5,13 @@ import math
 import pytest
 import torch
 
+from speechssl import objectives
+from speechssl.data.batch import Batch
+from speechssl.encoders import melhubert, wav2vec2
 from speechssl.errors import ConfigError
 from speechssl.nn.mel import log_mel
 from speechssl.nn.perturb import Perturbation, perturb, warp_frequencies
+from speechssl.nn.speech_encoder import SpeechEncoder
 
 ALL = Perturbation(warp=0.18, gain_db=8.7, noise_share=1.0)
 
@@ -45,3 +49,31 @@ def test_noise_comes_at_the_stated_ratio() -> None:
 def test_senseless_settings_are_refused(bad: dict) -> None:
     with pytest.raises(ConfigError):
         Perturbation(**bad)
+
+
+def hubert(encoder: SpeechEncoder, **perturbation: float) -> torch.nn.Module:
+    settings = {"penalty": 0.0, "masking": {"dropout": 0.0, "perturb": perturbation}}
+    torch.manual_seed(0)
+    return objectives.build("hubert", encoder, settings, num_labels=5)
+
+
+def loss(objective: torch.nn.Module) -> float:
+    wav = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(2 * 24).view(2, 24) % 5
+    batch = Batch(wav, torch.tensor([8000, 8000]), torch.arange(2), ("a", "b"), labels=labels)
+    return float(objective(batch).loss.detach())
+
+
+def test_an_objective_hears_it_in_training_only() -> None:
+    torch.manual_seed(0)
+    encoder = melhubert.Model(melhubert.Config(dim=16, ffn_dim=32, num_layers=1, num_heads=2, pos_conv_kernel=8))
+    plain, perturbed = hubert(encoder), hubert(encoder, warp=0.18, gain_db=8.7, noise_share=1.0)
+    assert loss(perturbed.train()) != loss(plain.train())
+    assert loss(perturbed.train()) == loss(perturbed.train())
+    assert loss(perturbed.eval()) == loss(plain.eval())
+
+
+def test_an_encoder_of_waveforms_cannot_have_it() -> None:
+    encoder = wav2vec2.Model(wav2vec2.Config(dim=16, ffn_dim=32, num_layers=1, num_heads=2, pos_conv_kernel=16))
+    with pytest.raises(ConfigError, match="waveform"):
+        loss(hubert(encoder, warp=0.1).train())
