@@ -36,7 +36,7 @@ _FAST: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _MOST_JSON = 16 << 20  # bytes
 _MOST_PARTS = {"num_layers": 1000, "conv_layers": 100, "pos_conv_depth": 100, "context_kernels": 100,
-               "context_layers": 100, "depth": 100}  # fmt: skip
+               "context_layers": 100, "depth": 100, "dilations": 1000}  # fmt: skip
 
 WINDOW_S = 60.0  # of a recording at once; a shorter one is done whole
 OVERLAP_S = 5.0  # at either end of a window, computed and left out

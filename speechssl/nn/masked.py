@@ -52,7 +52,7 @@ class MaskedInput(nn.Module):
     def __init__(self, dim: int, settings: Masking) -> None:
         super().__init__()
         self.settings = settings
-        self.vector = nn.Parameter(torch.rand(dim))
+        self.vector = nn.Parameter(torch.rand(dim), requires_grad=settings.time.draws)
 
     def forward(
         self, encoder: SpeechEncoder, wav: Tensor, lengths: Tensor, seeds: Tensor, *, mask: Tensor | None = None

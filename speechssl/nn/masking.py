@@ -29,6 +29,11 @@ class SpanMask:
             raise ConfigError(f"a mask needs 0 <= share <= 1, span >= 1 and min_spans >= 0, got {self}")
 
     @property
+    def draws(self) -> bool:
+        """Whether anything is masked."""
+        return self.share > 0 or self.min_spans > 0
+
+    @property
     def expected(self) -> float:
         """The share of a long utterance's frames that is masked at the end: 49 % with wav2vec 2.0's settings.
 

@@ -58,6 +58,7 @@ def normalize_with(frames: Tensor, moments: Moments) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept: training may want them after inference
 def mel_filters(num_mels: int, fft_length: int, sample_rate: int) -> Tensor:
     """Triangles of height 1, equally spaced from 0 Hz to Nyquist on HTK's mel scale, [fft_length / 2 + 1, M]."""
     bins = hertz_to_mel(torch.linspace(0, sample_rate / 2, fft_length // 2 + 1, dtype=torch.float64)).unsqueeze(1)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechssl.errors import ConfigError
 from speechssl.nn.conv import Moments
 from speechssl.nn.lengths import frame_lengths, valid_or_none
 from speechssl.nn.mel import log_mel, mel_moments, normalize_with
@@ -25,6 +26,13 @@ _STACK = 2
 _WINDOW_MS, _HOP_MS = 25, 10
 _FLOOR = 1e-6  # of power under the logarithm: digital silence is no further away than a quiet room
 _WINDOW_FRAMES = 4096  # of a long recording at once, for its moments
+
+
+def check_mel(family: str, num_mels: int, sample_rate: int) -> None:
+    """ConfigError where a `MelFrontEnd` cannot be built for an encoder of this family."""
+    if not 1 <= num_mels <= 1000 or sample_rate % 100:
+        raise ConfigError(f"{family} needs num_mels in 1..1000 and a sample_rate that is a multiple of 100, got "
+                          f"{num_mels} and {sample_rate}")  # fmt: skip
 
 
 class MelFrontEnd(nn.Module):

@@ -22,6 +22,14 @@ def _same_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:
     return (y[:, :, :-1] if conv.kernel_size[0] % 2 == 0 else y).transpose(1, 2)
 
 
+class NoPosition(nn.Module):
+    """For blocks that know the order of frames by themselves."""
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Zero, whatever the shape of x [B, T, C]."""
+        return x.new_zeros(())
+
+
 class ConvPosition(nn.Module):
     """One wide grouped convolution and GELU (wav2vec 2.0). Gives the embedding, not the sum with x.
 

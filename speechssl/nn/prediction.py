@@ -6,6 +6,7 @@ B utterances, T frames, C channels, D dimensions of the code space, V labels, N 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,35 +28,35 @@ class Prediction:
     """How well labels were predicted."""
 
     loss: Tensor  # []
-    masked: Tensor  # [B, T] True: masked, and its label is known
+    predicted: Tensor  # [B, T] True: has a weight, and its label is known
     count: int  # of these
     scalars: dict[str, Tensor | float]
-    codes: Tensor  # [N] most likely labels of masked frames
+    codes: Tensor  # [N] most likely labels of these, masked ones first
 
 
 def predict_labels(
     logits_of: Callable[[Tensor], Tensor], x: Tensor, labels: Tensor, valid: Tensor, mask: Tensor, *,
     masked_weight: float, unmasked_weight: float,
 ) -> Prediction:  # fmt: skip
-    """Eq. (2): the loss over masked frames and, where they have a weight, unmasked ones.
+    """Eq. (2): the loss over masked frames and over unmasked ones, of each kind only where it has a weight.
 
     x [B, T, C]; labels [B, T], -1 where there is none; logits_of: frames [N, C] to logits [N, V].
     """
     known = valid & (labels >= 0)
-    masked, unmasked = known & mask, known & ~mask
-    count = int(masked.sum())
-    logits = logits_of(x[masked])
-    masked_loss = prediction_loss(logits, labels[masked])
-    loss = masked_weight * masked_loss
-    if unmasked_weight:
-        loss = loss + unmasked_weight * prediction_loss(logits_of(x[unmasked]), labels[unmasked])
-    codes = logits.argmax(-1)
-    scalars: dict[str, Tensor | float] = {
-        "masked_loss": masked_loss.detach() / max(1, count),
-        "accuracy": (codes == labels[masked]).sum() / max(1, count),
-        "masked_share": masked.sum() / known.sum().clamp(min=1),
-    }
-    return Prediction(loss, masked, count, scalars, codes)
+    predicted = torch.zeros_like(known)
+    loss = x.new_zeros((), dtype=torch.float32)
+    codes: list[Tensor] = []
+    scalars: dict[str, Tensor | float] = {"masked_share": (known & mask).sum() / known.sum().clamp(min=1)}
+    for prefix, frames, weight in (("", known & mask, masked_weight), ("unmasked_", known & ~mask, unmasked_weight)):
+        if not weight:
+            continue
+        logits, count = logits_of(x[frames]), frames.sum().clamp(min=1)
+        own_loss, own_codes = prediction_loss(logits, labels[frames]), logits.argmax(-1)
+        loss = loss + weight * own_loss
+        scalars[f"{prefix or 'masked_'}loss"] = own_loss.detach() / count
+        scalars[f"{prefix}accuracy"] = (own_codes == labels[frames]).sum() / count
+        predicted, codes = predicted | frames, [*codes, own_codes]
+    return Prediction(loss, predicted, int(predicted.sum()), scalars, torch.cat(codes))
 
 
 def frame_labels(labels: Tensor | None, num_frames: int) -> Tensor:

@@ -8,7 +8,7 @@ B utterances, S samples, T frames, C channels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from speechssl.errors import ConfigError
 from speechssl.nn.conv import ConvStack, Moments, TimeNorm
 from speechssl.nn.lengths import check_lengths, valid_or_none, zero_padding
 from speechssl.nn.mel_frontend import MelFrontEnd
-from speechssl.nn.positional import ConvPosition, StackedConvPosition
+from speechssl.nn.positional import ConvPosition, NoPosition, StackedConvPosition
 from speechssl.nn.projection import FeatureProjection
 from speechssl.nn.transformer import Transformer
 from speechssl.nn.windows import conv_moments
@@ -25,10 +25,10 @@ WAV2VEC2_CONV = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
 @dataclass(frozen=True)
-class Context:
-    """What decides the shapes and the maths behind the front end; the defaults are wav2vec 2.0 base.
+class Blocks:
+    """What decides the shapes and the maths behind the front end, whatever mixes frames in the blocks.
 
-    After each field: its name in fairseq's and Hugging Face's configs.
+    Defaults here and below: wav2vec 2.0 base. After each field: its name in fairseq's and Hugging Face's configs.
     """
 
     sample_rate: int = 16_000  # Hz
@@ -36,10 +36,28 @@ class Context:
     projection_norm: bool = True  # layer_norm; feat_proj_layer_norm
     dim: int = 768  # encoder_embed_dim; hidden_size
     ffn_dim: int = 3072  # encoder_ffn_embed_dim; intermediate_size
-    num_layers: int = 12  # encoder_layers; num_hidden_layers
-    num_heads: int = 12  # encoder_attention_heads; num_attention_heads
     norm_first: bool = False  # layer_norm_first; do_stable_layer_norm
     layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if min(self.dim, self.ffn_dim) < 1:
+            raise ConfigError("dim and ffn_dim must be at least 1")
+        if not self.projection and self.front_dim != self.dim:
+            raise ConfigError(f"projection=false needs dim={self.front_dim}, the front end's, got {self.dim}")
+
+    @property
+    def front_dim(self) -> int:
+        """Channels that the front end gives."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Context(Blocks):
+    """A transformer behind a convolutional positional embedding."""
+
+    num_layers: int = 12  # encoder_layers; num_hidden_layers
+    num_heads: int = 12  # encoder_attention_heads; num_attention_heads
     pos_conv_kernel: int = 128  # conv_pos (conv_pos / pos_conv_depth if stacked); num_conv_pos_embeddings
     pos_conv_groups: int = 16  # conv_pos_groups; num_conv_pos_embedding_groups
     pos_conv_depth: int = 1  # pos_conv_depth; num_conv_pos_embeddings of data2vec
@@ -47,21 +65,14 @@ class Context:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built or would have no effect."""
-        position = (self.pos_conv_kernel, self.pos_conv_depth, self.pos_conv_groups)
-        if min(self.dim, self.ffn_dim, self.num_heads, *position) < 1:
-            raise ConfigError("dim, ffn_dim, num_heads, pos_conv_kernel, _depth and _groups must be at least 1")
+        super().__post_init__()
+        if min(self.num_heads, self.pos_conv_kernel, self.pos_conv_depth, self.pos_conv_groups) < 1:
+            raise ConfigError("num_heads, pos_conv_kernel, _depth and _groups must be at least 1")
         if self.num_layers < 0 or self.dim % self.num_heads or self.dim % self.pos_conv_groups:
             raise ConfigError(f"dim={self.dim} must be a multiple of num_heads={self.num_heads} and of "
                               f"pos_conv_groups={self.pos_conv_groups}, num_layers={self.num_layers} >= 0")  # fmt: skip
-        if not self.projection and self.front_dim != self.dim:
-            raise ConfigError(f"projection=false needs dim={self.front_dim}, the front end's, got {self.dim}")
         if self.pos_conv_depth > 1 and self.pos_conv_norm == "batch":
             raise ConfigError('pos_conv_norm="batch" has no effect with pos_conv_depth > 1')
-
-    @property
-    def front_dim(self) -> int:
-        """Channels that the front end gives."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -92,14 +103,15 @@ class SpeechEncoder(nn.Module):
     the parts (unmasked features, masking) calls `frontend`, then `context` for the layers or `finish` for the output.
     """
 
+    attends: ClassVar[bool] = True  # whether blocks mix frames by attention; False: by convolutions
+
     def __init__(
-        self, config: Context, *, transformer: Transformer | None = None, conv: MelFrontEnd | None = None
+        self, config: Blocks, *, transformer: Transformer | None = None, conv: MelFrontEnd | None = None
     ) -> None:
         super().__init__()
         self.config = config
         self.sample_rate = config.sample_rate
         self.dim = config.dim
-        self.num_layers = config.num_layers
         eps = config.layer_norm_eps
         self.conv: ConvStack | MelFrontEnd
         if isinstance(config, Architecture):
@@ -111,11 +123,18 @@ class SpeechEncoder(nn.Module):
         self.hop, self.receptive_field = self.conv.hop, self.conv.receptive_field
         self.projection = FeatureProjection(self.conv.dim, config.dim, norm=config.projection_norm,
                                             linear=config.projection, eps=eps)  # fmt: skip
-        self.pos_conv = _position(config)
-        self.transformer = transformer or Transformer(
-            dim=config.dim, ffn_dim=config.ffn_dim, num_layers=config.num_layers, num_heads=config.num_heads,
-            norm_first=config.norm_first, eps=eps,
-        )  # fmt: skip
+        if isinstance(config, Context):
+            self.pos_conv = _position(config)
+            transformer = transformer or Transformer(
+                dim=config.dim, ffn_dim=config.ffn_dim, num_layers=config.num_layers, num_heads=config.num_heads,
+                norm_first=config.norm_first, eps=eps,
+            )  # fmt: skip
+        elif transformer is not None:
+            self.pos_conv = NoPosition()
+        else:
+            raise TypeError("an encoder without attention needs its blocks")
+        self.transformer = transformer
+        self.num_layers = len(transformer.layers)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """Frame counts for sample counts, both int64 of any shape."""

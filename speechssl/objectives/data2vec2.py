@@ -95,7 +95,7 @@ class Objective(nn.Module):
         super().__init__()
         check_teacher(encoder, config.top_layers)
         if type(encoder.transformer) not in (Transformer, AlibiTransformer):
-            raise ConfigError("data2vec2 leaves frames out, which this encoder's relative positions do not know: "
+            raise ConfigError("data2vec2 leaves frames out, which this encoder's blocks would not know: "
                               "take data2vec2_audio, data2vec_audio, hubert or wav2vec2")  # fmt: skip
         if encoder.dim % config.decoder.groups:
             raise ConfigError(

@@ -50,7 +50,7 @@ class Objective(nn.Module):
         self.codes = nn.Parameter(torch.rand(config.num_labels, config.code_dim))
 
     def forward(self, batch: Batch) -> Outcome:
-        """The loss over masked frames (and unmasked ones, where they have a weight); counts masked frames."""
+        """The loss over masked frames (and unmasked ones, where they have a weight); counts those with a weight."""
         config = self.config
         inputs = self.masked(self.encoder, batch.wav, batch.lengths, batch.seeds)
         x = self.encoder.finish(inputs.x, inputs.lengths)
@@ -58,7 +58,7 @@ class Objective(nn.Module):
             self._logits, x, frame_labels(batch.labels, x.shape[1]), inputs.valid, inputs.mask,
             masked_weight=config.masked_weight, unmasked_weight=config.unmasked_weight,
         )  # fmt: skip
-        loss = found.loss + config.penalty * (inputs.penalty * found.masked.sum(1)).sum()
+        loss = found.loss + config.penalty * (inputs.penalty * found.predicted.sum(1)).sum()
         scalars = found.scalars | {"penalty": inputs.penalty.detach().mean()}
         return Outcome(loss, found.count, scalars, x[inputs.valid].detach(), found.codes)
 

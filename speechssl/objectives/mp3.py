@@ -64,9 +64,10 @@ class Objective(nn.Module):
 
     def __init__(self, encoder: SpeechEncoder, config: Config) -> None:
         super().__init__()
-        if encoder.hop != encoder.conv.hop or encoder.transformer.positions(2) is not None:
-            raise ConfigError("mp3 needs an encoder whose only positions are those of its convolutional embedding, "
-                              "such as wav2vec2 or hubert")  # fmt: skip
+        attends = encoder.attends and encoder.transformer.positions(2) is None
+        if encoder.hop != encoder.conv.hop or not attends:
+            raise ConfigError("mp3 needs attention, and no positions but those of a convolutional embedding, "
+                              "as in wav2vec2 or hubert")  # fmt: skip
         self.encoder = encoder
         self.config = config
         with torch.no_grad():

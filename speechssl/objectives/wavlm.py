@@ -65,7 +65,7 @@ class Objective(nn.Module):
             self._logits, x, frame_labels(batch.labels, x.shape[1]), inputs.valid, inputs.mask, masked_weight=1.0,
             unmasked_weight=0.0,
         )  # fmt: skip
-        loss = found.loss + config.penalty * (inputs.penalty * found.masked.sum(1)).sum()
+        loss = found.loss + config.penalty * (inputs.penalty * found.predicted.sum(1)).sum()
         scalars |= found.scalars | {"penalty": inputs.penalty.detach().mean()}
         return Outcome(loss, found.count, scalars, x[inputs.valid].detach(), found.codes)
 

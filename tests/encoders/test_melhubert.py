@@ -45,6 +45,15 @@ def test_silence_gives_numbers() -> None:
     assert not frames.any()
 
 
+def test_what_inference_computed_first_can_be_trained_on() -> None:
+    front = MelFrontEnd(num_mels=17, sample_rate=16_000)
+    with torch.inference_mode():
+        front(torch.randn(1, 4000))
+    wav = torch.randn(1, 4000, requires_grad=True)
+    front(wav).square().sum().backward()
+    assert wav.grad is not None and wav.grad.isfinite().all()
+
+
 def test_the_blocks_are_huberts() -> None:
     """The same weights behind the same frames give what transformers' HuBERT gives there, gradients included."""
     ours = Model(Config(num_mels=20, **SMALL))

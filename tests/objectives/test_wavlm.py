@@ -45,9 +45,13 @@ def test_weights_and_masks_by_hand() -> None:
     found = predict_labels(lambda frames: frames, x, labels, valid, mask, masked_weight=2.0, unmasked_weight=0.5)
     masked = -math.log(1 / 4) - math.log(3 / 4)
     assert float(found.loss) == pytest.approx(2 * masked + 0.5 * -math.log(3 / 4))
-    assert found.count == 2 and found.masked.tolist() == [[True, False, True, False]]
+    assert found.count == 3 and found.predicted.tolist() == [[True, True, True, False]]
+    assert found.codes.tolist() == [1, 1, 1] and float(found.scalars["unmasked_accuracy"]) == 1
     assert float(found.scalars["masked_loss"]) == pytest.approx(masked / 2)
     assert float(found.scalars["accuracy"]) == 0.5 and float(found.scalars["masked_share"]) == pytest.approx(2 / 3)
+    alone = predict_labels(lambda frames: frames, x, labels, valid, mask, masked_weight=2.0, unmasked_weight=0.0)
+    assert float(alone.loss) == pytest.approx(2 * masked) and alone.count == 2
+    assert alone.predicted.tolist() == [[True, False, True, False]] and "unmasked_loss" not in alone.scalars
 
 
 def test_labels_are_cut_or_filled_to_the_frames() -> None:

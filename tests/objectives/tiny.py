@@ -48,6 +48,7 @@ TINY: dict[str, list[Case]] = {
     ],
     "dinosr": [
         Case({"top_layers": 2, "entries": 8}),
+        Case({"top_layers": 2, "entries": 8}, "tdnn", encoders.TINY["tdnn"][1]),
         Case({"top_layers": 1, "entries": 5, "freeze_after": 1, "decay": {"updates": 2}}, encoder=LARGE),
         Case({"top_layers": 2, "entries": 8, "codebook_start": "small", "restart_after": 2}),
     ],
@@ -76,6 +77,20 @@ TINY: dict[str, list[Case]] = {
     "hubert": [
         Case({"code_dim": 8, "masking": {"gradient": 1.0}}, labels=True),
         Case({"code_dim": 8, "unmasked_weight": 0.5, "masking": {"channels": {"share": 0.3}}}, labels=True),
+        # nothing masked, every frame predicted
+        Case(
+            {
+                "code_dim": 8,
+                "penalty": 0.0,  # log-mel frames have unit variance
+                "masked_weight": 0.0,
+                "unmasked_weight": 1.0,
+                "masking": {"time": {"share": 0.0, "min_spans": 0}, "dropout": 0.0},
+            },
+            "tdnn",
+            encoders.TINY["tdnn"][0],
+            labels=True,
+            draws=False,
+        ),
     ],
     "mp3": [
         Case({"max_positions": 60, "hidden": 0.3}, family="wav2vec2"),

@@ -34,7 +34,7 @@ _METHODS = ("frontend", "context", "layers", "forward")
 
 def supports_kind(model: type, dtype: torch.dtype = torch.float32) -> bool:
     """Whether there is a fast form of encoders of this class, and torch here has the operators for it in a dtype."""
-    if not issubclass(model, SpeechEncoder):
+    if not issubclass(model, SpeechEncoder) or not model.attends:
         return False
     own = all(getattr(model, name) is getattr(SpeechEncoder, name) for name in _METHODS)  # SEW's squeeze frames
     return own and available(dtype)
