@@ -1,7 +1,8 @@
 """A TDNN: dilated convolutions over log-mel frames, 50 a second. The family of the built-in model.
 
 The front end is MelHuBERT's (`nn.mel_frontend`), the blocks are in `nn.dilated`. Trainable by every objective that
-works with HuBERT but data2vec 2.0 and MP3, which need attention.
+works with HuBERT but data2vec 2.0 and MP3, which need attention. Post-norm: what a block returns is normalised, so that
+k-means of any layer sees frames of one scale.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ class Config(Blocks):
     projection_norm: bool = False  # mel channels are normalised over time; over channels, loudness would be lost
     dim: int = 256
     ffn_dim: int = 512
-    norm_first: bool = True
     kernel: int = 3  # frames
     dilations: tuple[int, ...] = (1, 1, 2, 2, 3)  # of each block's convolution, frames
 

@@ -42,9 +42,11 @@ def test_free_speech_becomes_a_unit_model(tmp_path: Path) -> None:
     prompts = tmp_path / "prompts" / "msu_ru_nsh_clunits" / "wav"
     prompts.mkdir(parents=True)
     soundfile.write(prompts / "ru_0001.wav", speak(rng)[0], RATE)
-    done = run("tiny/ssl", "--corpora", "corpora", "--prompts", "prompts", "--tiny", "true", "--data",
-               tmp_path / "data", "--exp", tmp_path / "exp", cwd=tmp_path)  # fmt: skip
+    make_mboshi(tmp_path / "mboshi")
+    done = run("tiny/ssl", "--corpora", "corpora", "--prompts", "prompts", "--mboshi", "mboshi", "--tiny", "true",
+               "--data", tmp_path / "data", "--exp", tmp_path / "exp", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    assert [row.split()[1] for row in table(done.stdout)[2:]] == ["plain_mfcc_model", "mfcc_model", "model"]
     languages = dict(
         line.split()
         for split in ("train", "valid")
@@ -54,6 +56,9 @@ def test_free_speech_becomes_a_unit_model(tmp_path: Path) -> None:
         "kerstin-a_b": "de", "kerstin-c": "de", "ls-84-1-0": "en", "ls-26-1-0": "en", "sti-x": "en",
         "fsdd-5_eva_7": "en", "fsdd-5_eva_8": "en", "festvox-ru-ru_0001": "ru",
     }  # fmt: skip
+    for split in ("train", "valid"):
+        for line in (tmp_path / "data" / "tiny" / split / "wav.scp").read_text().splitlines():
+            assert soundfile.info(line.split(maxsplit=1)[1]).samplerate == 16_000
     model = speechssl.load_unit_model(tmp_path / "exp" / "tiny" / "model")
     assert model(corpora / "kerstin/verified/c.opus").size == 8
 

@@ -33,14 +33,13 @@ TINY: dict[str, list[dict[str, Any]]] = {
         {**SQUEEZED, "num_buckets": 0, "max_distance": 16, "share_keys": False, "relative_norm": False},
     ],
     "tdnn": [
-        {"num_mels": 20, "dim": 32, "ffn_dim": 48, "dilations": (1, 2)},
+        {"num_mels": 20, "dim": 32, "ffn_dim": 48, "dilations": (1, 2), "norm_first": True},
         {
             "num_mels": 16,
             "dim": 32,
             "ffn_dim": 48,
             "dilations": (2, 3, 1),
             "kernel": 5,
-            "norm_first": False,
             "projection": False,
             "projection_norm": True,
         },

@@ -34,7 +34,7 @@ if at_stage 1 "$data -> MFCC labels, an untrained encoder"; then
 fi
 if at_stage 2 "labels -> encoders"; then
   first="$(for o in $objectives; do case "$o" in hubert_iteration2) ;; *) echo "$o" ;; esac; done)"
-  echo "$first" | xargs -P "$jobs" -n 1 local/train.sh
+  echo "$first" | xargs -r -P "$jobs" -n 1 local/train.sh
   case " $objectives " in *hubert_iteration2*) local/labels.sh hubert 3; local/train.sh hubert_iteration2 ;; esac
 fi
 if at_stage 3 "encoders -> probe, PNMI, ABX of every layer"; then

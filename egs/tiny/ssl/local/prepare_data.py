@@ -4,8 +4,9 @@
 prepare_data.py --corpora DIR [--prompts DIR] [--limit N] OUT
 
 --corpora: kerstin/ librispeech_subset/ speech_to_intent/ fsdd/; those that are there are taken.
---prompts: unpacked Debian packages asterisk-core-sounds-{en,fr,es,it,ru}-g722 and festvox-ru; G.722 is decoded into
-OUT/audio (needs PyAV: pip install av). Prompts of silence and those shorter than 0.3 s are left out.
+--prompts: unpacked Debian packages asterisk-core-sounds-{en,fr,es,it,ru}-g722 and festvox-ru (G.722 needs PyAV: pip
+install av). Prompts of silence and those shorter than 0.3 s are left out.
+Everything is decoded once, to 16 kHz WAV in OUT/audio (1 GB): training reads it several times.
 A 40th of all utterances goes to valid, chosen by hash of the id.
 """
 
@@ -14,11 +15,18 @@ import sys
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import soundfile
+
+from speechssl.audio import read
+
 PROMPT_LANGUAGES = {"en_US": "en", "fr_CA": "fr", "es_MX": "es", "it_IT": "it", "ru_RU": "ru"}
-G722_RATE, G722_BYTES = 16_000, 8_000  # a second
+RATE, G722_BYTES = 16_000, 8_000  # a second
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ def main() -> int:
         "fsdd": list(fsdd(args.corpora / "fsdd")),
     }
     if args.prompts is not None:
-        found["asterisk"] = list(asterisk(args.prompts, args.out / "audio", args.limit))
+        found["asterisk"] = list(asterisk(args.prompts))
         found["festvox_ru"] = list(festvox(args.prompts))
     if not any(found.values()):
         print(f"{args.corpora}: none of {', '.join(found)} is there", file=sys.stderr)
@@ -56,6 +64,8 @@ def main() -> int:
         own = own[:: max(1, len(own) // args.limit)][: args.limit] if args.limit else own
         print(f"  {name}: {len(own)} utterances, {len({row.speaker for row in own})} speakers")
         rows += own
+    with ProcessPoolExecutor() as pool:
+        rows = list(pool.map(partial(decoded, audio=args.out / "audio"), rows, chunksize=20))
     rows.sort(key=lambda row: zlib.crc32(row.id.encode()))
     num_valid = max(1, len(rows) // 40)
     write(args.out / "valid", rows[:num_valid])
@@ -89,16 +99,14 @@ def fsdd(folder: Path) -> Iterator[Row]:
             yield Row(f"fsdd-{path.stem}", path, f"fsdd-{speaker}", "en")
 
 
-def asterisk(root: Path, audio: Path, limit: int) -> Iterator[Row]:
-    """Telephone prompts in five languages, CC BY(-SA) 3.0, decoded to FLAC."""
-    prompts = [
-        path for path in sorted(root.glob("**/asterisk/sounds/*/**/*.g722"))
-        if path.parent.name != "silence" and path.stat().st_size >= 0.3 * G722_BYTES
-    ]  # fmt: skip
-    for path in prompts[:: max(1, len(prompts) // limit)] if limit else prompts:
+def asterisk(root: Path) -> Iterator[Row]:
+    """Telephone prompts in five languages, CC BY(-SA) 3.0."""
+    for path in sorted(root.glob("**/asterisk/sounds/*/**/*.g722")):
+        if path.parent.name == "silence" or path.stat().st_size < 0.3 * G722_BYTES:
+            continue
         voice = path.parts[path.parts.index("sounds") + 1]
-        name = f"asterisk-{voice}-{'-'.join((*path.parts[path.parts.index(voice) + 1 : -1], path.stem))}"
-        yield Row(name, decode_g722(path, audio / f"{name}.flac"), f"asterisk-{voice}", PROMPT_LANGUAGES[voice[:5]])
+        name = "-".join((*path.parts[path.parts.index(voice) + 1 : -1], path.stem))
+        yield Row(f"asterisk-{voice}-{name}", path, f"asterisk-{voice}", PROMPT_LANGUAGES[voice[:5]])
 
 
 def festvox(root: Path) -> Iterator[Row]:
@@ -107,20 +115,24 @@ def festvox(root: Path) -> Iterator[Row]:
         yield Row(f"festvox-ru-{path.stem}", path, "festvox-ru", "ru")
 
 
-def decode_g722(path: Path, out: Path) -> Path:
-    """A 16 kHz FLAC of a raw G.722 file; one that is there is kept."""
-    import av
-    import numpy as np
-    import soundfile
-
+def decoded(row: Row, audio: Path) -> Row:
+    """The same with its recording as a 16 kHz WAV in `audio`; one that is there is kept."""
+    out = audio / f"{row.id}.wav"
     if not out.exists():
+        samples = g722(row.path) if row.path.suffix == ".g722" else read(row.path, sample_rate=RATE).samples
         out.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(path), format="g722") as container:
-            samples = np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
         part = out.with_suffix(".part")
-        soundfile.write(part, samples, G722_RATE, format="FLAC", subtype="PCM_16")
+        soundfile.write(part, samples, RATE, format="WAV", subtype="PCM_16")
         part.rename(out)
-    return out
+    return replace(row, path=out)
+
+
+def g722(path: Path) -> np.ndarray:
+    """Samples [S], int16 at 16 kHz, of a raw G.722 file."""
+    import av
+
+    with av.open(str(path), format="g722") as container:
+        return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
 
 
 def write(folder: Path, rows: list[Row]) -> None:
