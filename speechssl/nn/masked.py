@@ -47,12 +47,17 @@ class MaskedFrames:
 
 
 class MaskedInput(nn.Module):
-    """Owns the mask vector [C], drawn from a uniform distribution as in the released code."""
+    """Owns the mask vector [C], drawn from a uniform distribution as in the released code.
 
-    def __init__(self, dim: int, settings: Masking) -> None:
+    ConfigError where the settings ask for what the encoder's front end does not have.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, settings: Masking) -> None:
         super().__init__()
+        if settings.perturb.active and not isinstance(encoder.conv, MelFrontEnd):
+            raise ConfigError("masking.perturb changes log-mel frames: this encoder reads the waveform")
         self.settings = settings
-        self.vector = nn.Parameter(torch.rand(dim), requires_grad=settings.time.draws)
+        self.vector = nn.Parameter(torch.rand(encoder.dim), requires_grad=settings.time.draws)
 
     def forward(
         self, encoder: SpeechEncoder, wav: Tensor, lengths: Tensor, seeds: Tensor, *, mask: Tensor | None = None
@@ -77,10 +82,8 @@ class MaskedInput(nn.Module):
 
     def _features(self, encoder: SpeechEncoder, wav: Tensor, lengths: Tensor, seeds: Tensor) -> Tensor:
         settings = self.settings.perturb
-        if not settings.active or not self.training:
+        if not settings.active or not self.training or not isinstance(encoder.conv, MelFrontEnd):
             return encoder.conv(wav, lengths)
-        if not isinstance(encoder.conv, MelFrontEnd):
-            raise ConfigError("masking.perturb changes log-mel frames: this encoder reads the waveform")
         return encoder.conv(
             wav, lengths, change=lambda mel, n: perturb(mel, n, seeds, settings, sample_rate=encoder.sample_rate)
         )

@@ -46,7 +46,7 @@ class Objective(nn.Module):
         check_teacher(encoder, config.top_layers)
         self.encoder = encoder
         self.config = config
-        self.masked = MaskedInput(encoder.dim, config.masking)
+        self.masked = MaskedInput(encoder, config.masking)
         self.head = nn.Linear(encoder.dim, encoder.dim)  # final_proj
         self.teacher = Teacher(encoder, copied=("conv", "projection", "pos_conv"))
 

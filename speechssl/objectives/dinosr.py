@@ -62,7 +62,7 @@ class Objective(nn.Module):
         check_teacher(encoder, config.top_layers)
         self.encoder = encoder
         self.config = config
-        self.masked = MaskedInput(encoder.dim, config.masking)
+        self.masked = MaskedInput(encoder, config.masking)
         self.heads = nn.Linear(encoder.dim, config.top_layers * config.entries)  # heads.0 .. heads.K-1, side by side
         self.codebooks = EmaCodebooks(encoder.dim, config.entries, config.top_layers, decay=config.codebook_decay,
                                       start=config.codebook_start, restart_after=config.restart_after)  # fmt: skip

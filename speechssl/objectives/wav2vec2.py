@@ -72,7 +72,7 @@ class Objective(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.config = config
-        self.masked = MaskedInput(encoder.dim, config.masking)
+        self.masked = MaskedInput(encoder, config.masking)
         self.quantizer = GumbelQuantizer(encoder.conv.dim, config.dim, entries=config.entries, groups=config.groups)
         self.project_targets = nn.Linear(config.dim, config.dim)  # project_q
         self.project_context = nn.Linear(encoder.dim, config.dim)  # final_proj

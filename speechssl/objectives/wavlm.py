@@ -45,7 +45,7 @@ class Objective(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.config = config
-        self.masked = MaskedInput(encoder.dim, config.masking)
+        self.masked = MaskedInput(encoder, config.masking)
         self.projection = nn.Linear(encoder.dim, config.code_dim)
         self.codes = nn.Parameter(torch.rand(config.num_labels, config.code_dim))
 

@@ -22,6 +22,7 @@ from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.training import checkpoint
 from speechssl.training.distributed import Group
 from speechssl.training.shard import shard
+from tests.encoders.tiny import TINY as ENCODERS
 from tests.objectives.tiny import ENCODER
 from tests.training.helpers import corpus, settings, train
 
@@ -81,6 +82,20 @@ def test_killed_anywhere_and_started_again_it_ends_with_the_same_losses_and_weig
     assert not (tmp_path / "run" / "result.json").exists(), "it was too fast to be killed"
     assert train(data, tmp_path / "run", training__workers=1) == 0
     assert_same_run(whole, tmp_path / "run")
+
+
+def test_what_is_drawn_for_an_utterance_is_drawn_again_after_a_stop(data: Path, tmp_path: Path) -> None:
+    """Warps, gains and noise of log-mel frames."""
+    perturb = {f"settings__masking__perturb__{name}": value for name, value in
+               {"warp": 0.18, "gain_db": 8.0, "noise_share": 0.7}.items()}  # fmt: skip
+    tdnn = {f"encoder__{name}": None for name in ENCODER} | {f"encoder__{k}": v for k, v in ENCODERS["tdnn"][0].items()}
+    options = {**tdnn, **perturb, "encoder__family": "tdnn", "settings__penalty": 0.0}
+    assert train(data, tmp_path / "whole", **options) == 0
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    for update in (4, 6):
+        shutil.rmtree(tmp_path / "again" / "checkpoints" / f"update-{update:09d}")
+    assert train(data, tmp_path / "again", **options, training__workers=1) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "again")
 
 
 def test_a_stop_sent_to_the_whole_group_ends_cleanly(data: Path, tmp_path: Path) -> None:
