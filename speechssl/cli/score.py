@@ -12,7 +12,7 @@ the exit code is 1, unless --allow-missing says that this is expected.
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from speechssl.cli import _score_abx, _score_probe, _score_sharing, _score_similarity
+from speechssl.cli import _score_abx, _score_boundaries, _score_probe, _score_sharing, _score_similarity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from speechssl.metrics.unit_report import UnitReport
 
-SUMMARY = "measure units and features: PNMI, purities, bitrate, ABX, a phone probe, likeness of layers"
+SUMMARY = "measure units and features: PNMI, purities, bitrate, boundaries, ABX, a phone probe, likeness of layers"
 _OTHERS: dict[str, Any] = {  # kind: module
-    "abx": _score_abx, "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity,
+    "abx": _score_abx, "boundaries": _score_boundaries, "probe": _score_probe, "sharing": _score_sharing,
+    "similarity": _score_similarity,
 }  # fmt: skip
 
 
@@ -33,24 +34,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     units = kinds.add_parser("units", help="discrete units, against phones", description=__doc__,
                              formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     units.add_argument("units", metavar="UNITS", help="output folder of `speechssl units`, or a file of units")
-    units.add_argument("--phones", metavar="FILE", help="phone alignments of the same utterances")
-    units.add_argument("--phones-format", default="auto", metavar="NAME",
-                       help="jsonl, frames, tsv, ctm or textgrid (default: from name and content)")  # fmt: skip
-    units.add_argument("--phone-rate", type=float, default=100.0, metavar="HZ",
-                       help="rate at which labels are compared; that of per-frame labels (default 100)")  # fmt: skip
-    units.add_argument("--phone-shift", type=float, default=0.0, metavar="S",
-                       help="move every label by so many seconds, negative: earlier (default 0)")  # fmt: skip
-    units.add_argument("--tier", default="", help="tier of the TextGrids (default: phones, or the only one)")
-    units.add_argument("--allow-missing", action="store_true",
-                       help="utterances without an alignment, or without units, are expected")  # fmt: skip
-    units.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
-    units.add_argument("--unit-rate", type=float, metavar="HZ", help="unit rate, for files that do not say")
-    units.add_argument("--json", action="store_true", help="print one JSON object")
-    units.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+    add_phone_arguments(units, required=False)
     for name, module in _OTHERS.items():
         other = kinds.add_parser(name, help=module.SUMMARY, description=module.__doc__,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
         module.add_arguments(other)
+
+
+def add_phone_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """What says where phones are, how units are read, and where the score goes."""
+    parser.add_argument("--phones", metavar="FILE", required=required, help="phone alignments of the same utterances")
+    parser.add_argument("--phones-format", default="auto", metavar="NAME",
+                        help="jsonl, frames, tsv, ctm or textgrid (default: from name and content)")  # fmt: skip
+    parser.add_argument("--phone-rate", type=float, default=100.0, metavar="HZ",
+                        help="rate at which labels are compared; that of per-frame labels (default 100)")  # fmt: skip
+    parser.add_argument("--phone-shift", type=float, default=0.0, metavar="S",
+                        help="move every label by so many seconds, negative: earlier (default 0)")  # fmt: skip
+    parser.add_argument("--tier", default="", help="tier of the TextGrids (default: phones, or the only one)")
+    parser.add_argument("--allow-missing", action="store_true",
+                        help="utterances without an alignment, or without units, are expected")  # fmt: skip
+    parser.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
+    parser.add_argument("--unit-rate", type=float, metavar="HZ", help="unit rate, for files that do not say")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -76,6 +76,14 @@ class Alignments:
             frames[start:end] = label
         return frames
 
+    def boundaries(self, utterance: str) -> NDArray[np.float64]:
+        """The times [N] in seconds, ascending, at which a label begins or ends."""
+        starts, ends, _ = self.runs[utterance]
+        scale = 1.0 if self.rate_hz is None else 1 / self.rate_hz
+        times = np.sort(np.concatenate([starts, ends]).astype(np.float64) * scale)
+        rounded = np.diff(times, prepend=-np.inf) > OVERLAP_S  # one's end and the next one's start are one
+        return times[rounded]
+
 
 def read_alignments(path: str | Path, *, kind: str = "auto", rate_hz: float = 100.0, tier: str = "") -> Alignments:
     """Alignments of a file or folder; `kind` is one of KINDS, or found from the name and the first line.

@@ -62,12 +62,13 @@ def score_corpus(
             if not largest_in or abs(ends[0] - ends[1]) > largest:
                 largest, largest_in = abs(ends[0] - ends[1]), name
     if alignments is not None:
-        _check_clocks(unit_seconds, label_seconds, unit_rate, label_rate, alignments.rate_hz is None)
+        check_clocks(unit_seconds, label_seconds, unit_rate, label_rate, alignments.rate_hz is None)
     without_units = tuple(name for name in alignments or () if name not in seen)
     return UnitReport(counts.scores(), tuple(without_alignment), without_units, largest, largest_in)
 
 
-def _check_clocks(unit_s: float, label_s: float, unit_rate: float, label_rate: float, timed: bool) -> None:
+def check_clocks(unit_s: float, label_s: float, unit_rate: float, label_rate: float, timed: bool) -> None:
+    """DataError where the lengths of units and labels, in all, show that a stated rate is wrong."""
     low, high = _SHARE_TIMED if timed else _SHARE_PER_FRAME
     if unit_s and not low <= label_s / unit_s <= high:
         stated = f"units at {unit_rate:g} Hz" + ("" if timed else f", labels at {label_rate:g} Hz")
