@@ -41,13 +41,9 @@ def sharing(path: Path, groups: Path, num_units: int | None) -> dict[str, Any]:
     from speechssl.cli.score import open_units
     from speechssl.errors import DataError
     from speechssl.metrics.code_sharing import CodeUsage
-    from speechssl.metrics.unit_files import read_unit_file
 
     group_of = read_groups(groups)
-    if path.is_dir():
-        size, _, utterances = open_units(path, num_units, None)
-    else:
-        size, _, utterances = read_unit_file(path, num_units=num_units, any_rate=True)
+    size, _, utterances = open_units(path, num_units, None, any_rate=True)
     usage, without = CodeUsage((size,)), []
     for name, units in utterances:
         if name in group_of:

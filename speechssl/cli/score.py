@@ -12,7 +12,14 @@ the exit code is 1, unless --allow-missing says that this is expected.
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from speechssl.cli import _score_abx, _score_boundaries, _score_probe, _score_sharing, _score_similarity
+from speechssl.cli import (
+    _score_abx,
+    _score_boundaries,
+    _score_edits,
+    _score_probe,
+    _score_sharing,
+    _score_similarity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +28,12 @@ if TYPE_CHECKING:
 
     from speechssl.metrics.unit_report import UnitReport
 
-SUMMARY = "measure units and features: PNMI, purities, bitrate, boundaries, ABX, a phone probe, likeness of layers"
+SUMMARY = (
+    "measure units and features: PNMI, purities, bitrate, boundaries, edits, ABX, a phone probe, likeness of layers"
+)
 _OTHERS: dict[str, Any] = {  # kind: module
-    "abx": _score_abx, "boundaries": _score_boundaries, "probe": _score_probe, "sharing": _score_sharing,
-    "similarity": _score_similarity,
+    "abx": _score_abx, "boundaries": _score_boundaries, "edits": _score_edits, "probe": _score_probe,
+    "sharing": _score_sharing, "similarity": _score_similarity,
 }  # fmt: skip
 
 
@@ -88,16 +97,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_units(
-    path: Any, num_units: int | None, unit_rate: float | None
+    path: Any, num_units: int | None, unit_rate: float | None, *, any_rate: bool = False
 ) -> "tuple[int, float, Iterator[tuple[str, np.ndarray]]]":
-    """Codebook size, rate and units frame by frame of an output folder or a file."""
+    """Codebook size, rate and units frame by frame of an output folder or a file; any_rate: nobody will ask for it."""
     from speechssl.errors import ConfigError, DataError
     from speechssl.extract import job as jobs
     from speechssl.extract.outputs import read_units
     from speechssl.metrics.unit_files import read_unit_file
 
     if not path.is_dir():
-        return read_unit_file(path, num_units=num_units, unit_rate=unit_rate)
+        return read_unit_file(path, num_units=num_units, unit_rate=unit_rate, any_rate=any_rate)
     if num_units is not None or unit_rate is not None:
         raise ConfigError("--num-units and --unit-rate have no effect on an output folder, which knows both")
     model = jobs.load(path).model

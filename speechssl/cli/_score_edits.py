@@ -1,0 +1,94 @@
+"""How much units change when the recording does. `speechssl score edits CLEAN CHANGED`.
+
+Both are output folders of `speechssl units`, or files of units, by the same unit model: CLEAN of recordings, CHANGED of
+the same ones stretched, shifted in pitch, reverberated or noisy, under the same ids.
+Printed: the unit edit distance of arXiv:2209.15483 (edits between deduplicated units over frames, averaged over
+recordings), and the unit error rate (all edits over all deduplicated units).
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import numpy as np
+
+SUMMARY = "how much units change when the recording does: unit edit distance"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`CLEAN CHANGED`."""
+    parser.add_argument("clean", metavar="CLEAN", help="output folder of `speechssl units`, or a file of units")
+    parser.add_argument("changed", metavar="CHANGED", help="the same of changed recordings")
+    parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
+    parser.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare and print."""
+    from speechssl.cli._score_output import deliver
+
+    row = edits(Path(args.clean), Path(args.changed), args.num_units)
+    deliver(row, args, _lines(row))
+    return 1 if (row["clean_only"] or row["changed_only"]) and not args.allow_missing else 0
+
+
+def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
+    """What is printed and stored; None for what is undefined."""
+    import dataclasses
+    import math
+
+    from speechssl.cli.score import open_units
+    from speechssl.errors import DataError
+    from speechssl.extract import job as jobs
+    from speechssl.metrics.edits import EditCounts
+
+    size, _, utterances = open_units(clean, num_units, None, any_rate=True)
+    other_size, _, other_utterances = open_units(changed, num_units, None, any_rate=True)
+    models = {jobs.load(path).model.unit_model for path in (clean, changed) if path.is_dir()}
+    if size != other_size or len(models) > 1:
+        raise DataError(f"{clean} and {changed} have units of different models: their numbers mean different things")
+    units = dict(_each_once(clean, utterances))
+    counts, compared, changed_only = EditCounts(), set(), []
+    for name, other in _each_once(changed, other_utterances):
+        if name in units:
+            compared.add(name)
+            counts.add(units[name], other)
+        else:
+            changed_only.append(name)
+    if not counts.utterances:
+        raise DataError(f"nothing to compare: {clean} has {len(units)} utterances, none with frames is in {changed}")
+    clean_only = [name for name in units if name not in compared]
+    row = dataclasses.asdict(counts.scores())
+    return {
+        **{key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()},
+        "num_units": size, "clean_only": len(clean_only), "changed_only": len(changed_only),
+        "examples_without": [*clean_only[:3], *changed_only[:3]],
+    }  # fmt: skip
+
+
+def _each_once(path: Path, utterances: "Iterable[tuple[str, np.ndarray]]") -> "Iterator[tuple[str, np.ndarray]]":
+    from speechssl.errors import DataError
+
+    seen = set()
+    for name, units in utterances:
+        if name in seen:
+            raise DataError(f"{path}: units of utterance {name!r} for the second time")
+        seen.add(name)
+        yield name, units
+
+
+def _lines(row: dict[str, Any]) -> list[str]:
+    lines = [
+        f"unit edit distance  {row['ued']:.4f} of the frames",
+        f"unit error rate     {row['unit_error_rate']:.4f}",
+        f"over                {row['utterances']} utterances, {row['edits']} edits of {row['units']} units",
+    ]
+    if row["examples_without"]:
+        lines.append(f"not compared        {row['clean_only']} in the first only, {row['changed_only']} in the second "
+                     f"only, for example {', '.join(row['examples_without'])}")  # fmt: skip
+    return lines
