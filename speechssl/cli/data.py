@@ -5,6 +5,7 @@
   speechssl data subset data/train data/1k --num 1000 --seed 1
   speechssl data split data/train data/split8 8 --by speaker
   speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
+  speechssl data augment data/dev data/noisy --noise 10  the same words in noise; --stretch, --pitch, --reverb
   speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
 
 Exit codes: 0 done and clean, 1 done with problems or dropped lines (printed), 2 nothing done.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speechssl.data.utterance import Utterance
 
-SUMMARY = "check, fix, subset, split and convert data directories and manifests"
+SUMMARY = "check, fix, subset, split, convert and augment data directories and manifests"
 _SUFFIX_KINDS = {".tsv": "tsv", ".jsonl": "jsonl"}
 
 
@@ -67,10 +68,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                          help="ids of files and tar members: path (default), name, tar's name / path")  # fmt: skip
     convert.add_argument("--skip-bad", action="store_true", help="leave out recordings with unreadable headers, listed")
 
+    augment = actions.add_parser("augment", parents=[common], help="the same words in other conditions")
+    augment.add_argument("source", help="any corpus")
+    augment.add_argument("target", help="new data dir with the same ids; the recordings go into TARGET/audio")
+    augment.add_argument("--stretch", type=float, default=1.0, metavar="X", help="X times as fast (needs librosa)")
+    augment.add_argument("--pitch", type=float, default=0.0, metavar="N", help="N semitones up (needs librosa)")
+    augment.add_argument("--reverb", type=float, default=0.0, metavar="S", help="rooms with this reverberation time")
+    augment.add_argument("--noise", type=float, default=float("inf"), metavar="DB", help="signal-to-noise ratio")
+    augment.add_argument("--noise-from", metavar="FILE", help="a recording of noise (default: white noise)")
+    augment.add_argument("--rate", type=int, default=16_000, metavar="HZ", help="of what is written (default 16000)")
+    augment.add_argument("--seed", type=int, default=0, help="of rooms and noise (default 0)")
+    augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; the exit code."""
-    actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert}
+    actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert,
+               "augment": _augment}  # fmt: skip
     result, lines, code = actions[args.action](args)
     if args.json:
         print(json.dumps(result, ensure_ascii=False))
@@ -162,3 +176,31 @@ def _convert(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     result = {"num_utterances": len(utterances), "format": kind, "notes": notes, "skipped": skipped}
     lines = [*notes, *(f"skipped {s['id']!r}: {s['code']}: {s['message']}" for s in skipped)]
     return result, [*lines, f"{args.target}: {len(utterances)} utterances as {kind}"], int(bool(skipped))
+
+
+def _augment(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    import dataclasses
+    from pathlib import Path
+
+    from speechssl import audio
+    from speechssl.audio.augment import Augmentation
+    from speechssl.data.augmented import write_augmented
+    from speechssl.data.corpus import open_corpus
+    from speechssl.errors import ConfigError
+
+    settings = Augmentation(args.stretch, args.pitch, args.reverb, args.noise)
+    if settings == Augmentation():
+        raise ConfigError("say what to do: --stretch, --pitch, --reverb, --noise")
+    if args.noise_from and args.noise == float("inf"):
+        raise ConfigError("--noise-from has no effect without --noise")
+    corpus = open_corpus(args.source, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote)
+    noise = audio.read(args.noise_from, sample_rate=args.rate).samples if args.noise_from else None
+    notes, failed = write_augmented(corpus.utterances, Path(args.target), settings, sample_rate=args.rate,
+                                    seed=args.seed, noise=noise, workers=args.workers)  # fmt: skip
+    skipped = [{"id": key, "code": error.code, "message": str(error)} for key, error in failed]
+    notes = [*corpus.problems, *notes]
+    done = len(corpus.utterances) - len(skipped)
+    result = {"num_utterances": done, **dataclasses.asdict(settings), "notes": notes, "skipped": skipped}
+    result["snr_db"] = None if args.noise == float("inf") else args.noise
+    lines = [*notes, *(f"skipped {s['id']!r}: {s['code']}: {s['message']}" for s in skipped)]
+    return result, [*lines, f"{args.target}: {done} utterances"], int(bool(skipped))

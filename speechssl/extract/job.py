@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "int8"]
 Kernel = Literal["plain", "fast"]
+PLAIN_ONLY = ("mfcc", "tdnn")  # without a fast form: known without torch, which takes seconds to import
 _MOST_BYTES = 16 << 20  # of job.json
 
 
@@ -187,8 +188,8 @@ class ModelSpec:
 
 def choose_kernel(model: ModelIdentity, precision: Precision, device: str) -> Kernel:
     """The faster way to compute a job's features that this machine has."""
-    if device != "cpu" or model.encoder.family == "mfcc":
-        return "plain"  # known without torch, which takes seconds to import
+    if device != "cpu" or model.encoder.family in PLAIN_ONLY:
+        return "plain"
     from speechssl.encoders.pretrained import best_kernel
 
     return best_kernel(model.encoder.family, precision=precision, device=device)

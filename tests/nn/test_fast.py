@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from speechssl import encoders
 from speechssl.encoders.pretrained import EncoderCard, Pretrained, best_kernel, save
 from speechssl.errors import ConfigError
+from speechssl.extract.job import PLAIN_ONLY
 from speechssl.nn import fast
 from speechssl.nn.fast import linear
 from speechssl.nn.fast.position import FourierConv
@@ -225,3 +226,8 @@ def test_bfloat16_is_as_close_as_the_plain_one_in_bfloat16(family: str, case: in
         expected = exact.features(wav, layer)
         errors = [float((p.features(wav, layer) - expected).norm() / expected.norm()) for p in (ours, low)]
         assert 1e-5 < errors[0] < max(0.01, 1.5 * errors[1]), f"layer {layer}: {errors}"
+
+
+def test_families_without_a_fast_form_are_known_without_torch() -> None:
+    for family in PLAIN_ONLY:
+        assert best_kernel(family, precision="fp32", device="cpu") == "plain"

@@ -1,0 +1,85 @@
+"""Recordings changed in ways that do not alter what is said: the transformations of arXiv:2209.15483.
+
+Time stretch and pitch shift are librosa's phase vocoder, reverberation is of a drawn room (`audio.room`), noise is
+white or of a recording. In this order, as in a real room. All but the stretch keep the timing.
+
+S samples.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechssl.audio.room import draw_room, impulse_response
+from speechssl.errors import ConfigError
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done; nothing by default."""
+
+    stretch: float = 1.0  # how many times as fast
+    pitch: float = 0.0  # semitones
+    rt60_s: float = 0.0  # reverberation time
+    snr_db: float = math.inf  # of speech over noise, both over the whole recording
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody could hear as speech."""
+        if not 0.25 <= self.stretch <= 4 or not abs(self.pitch) <= 24 or self.rt60_s < 0 or math.isnan(self.snr_db):
+            raise ConfigError(f"stretch must be in 0.25..4, pitch in -24..24 semitones, rt60_s >= 0, got {self}")
+
+
+def augment(
+    samples: FloatArray, sample_rate: int, settings: Augmentation, random: np.random.Generator,
+    noise: FloatArray | None = None,
+) -> FloatArray:  # fmt: skip
+    """samples [S] changed, float32: [S], or about S / stretch. noise: a recording at the same rate, white without it.
+
+    Scaled down where it would clip. ConfigError where librosa is needed and not there.
+    """
+    if len(samples) and settings.stretch != 1:
+        samples = _librosa().effects.time_stretch(samples, rate=settings.stretch)
+    if len(samples) and settings.pitch:
+        samples = _librosa().effects.pitch_shift(samples, sr=sample_rate, n_steps=settings.pitch)
+    if settings.rt60_s:
+        samples = reverberate(samples, impulse_response(draw_room(random), settings.rt60_s, sample_rate))
+    if settings.snr_db < math.inf:
+        samples = add_noise(samples, noise, settings.snr_db, random)
+    peak = float(np.abs(samples).max(initial=0))
+    return (samples / max(1.0, peak)).astype(np.float32)
+
+
+def reverberate(samples: FloatArray, response: NDArray[np.float64]) -> FloatArray:
+    """samples [S] in a room, as loud as before (equal energy), without the tail behind the recording's end."""
+    size = 1 << max(1, len(samples) + len(response) - 1).bit_length()
+    wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)[: len(samples)]
+    energy = float(np.square(wet).sum())
+    scale = math.sqrt(float(np.square(samples, dtype=np.float64).sum()) / energy) if energy else 0.0
+    return (wet * scale).astype(np.float32)
+
+
+def add_noise(samples: FloatArray, noise: FloatArray | None, snr_db: float, random: np.random.Generator) -> FloatArray:
+    """samples [S] with noise at this ratio of energies; a recording of noise begins anywhere and is repeated."""
+    if noise is None:
+        added = random.standard_normal(len(samples))
+    elif not len(noise):
+        raise ConfigError("the recording of noise has no samples")
+    else:
+        start = int(random.integers(len(noise)))
+        added = np.resize(np.roll(noise, -start), len(samples)).astype(np.float64)
+    energy, wanted = float(np.square(added).sum()), float(np.square(samples, dtype=np.float64).sum())
+    scale = math.sqrt(wanted / energy * 10 ** (-snr_db / 10)) if energy else 0.0
+    return (samples + scale * added).astype(np.float32)
+
+
+def _librosa() -> Any:
+    try:
+        import librosa
+    except ImportError:
+        raise ConfigError("time stretch and pitch shift need librosa: pip install 'speechssl[augment]'") from None
+    return librosa
