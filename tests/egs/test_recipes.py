@@ -173,3 +173,15 @@ def test_mboshi_miniature_of_the_real_corpus(corpora: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     scores = json.loads((tmp_path / "exp" / "tiny" / "scores" / "k16_s0.json").read_text())
     assert scores["utterances"] == 37 and 0.05 < scores["pnmi"] < 0.5
+
+
+def test_mboshi_units_are_scored_in_other_conditions_too(tmp_path: Path) -> None:
+    make_mboshi(tmp_path / "corpus")
+    done = run("mboshi/unit_quality", "--corpus", "corpus", "--tiny", "true", "--models", "mfcc default", "--changes",
+               "noise", "--phone-shift", 0, "--data", tmp_path / "data", "--exp", tmp_path / "exp",
+               cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table(done.stdout)]
+    assert rows[0][-1] == "UED noise" and [row[0] for row in rows[2:]] == ["mfcc", "default"]
+    for row in rows[2:]:
+        assert 0 < float(row[1]) < 1 and 0 < float(row[-1]) < 1

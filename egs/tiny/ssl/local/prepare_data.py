@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from speechssl.audio import read
+from speechssl.audio import write as write_audio
 
 PROMPT_LANGUAGES = {"en_US": "en", "fr_CA": "fr", "es_MX": "es", "it_IT": "it", "ru_RU": "ru"}
 RATE, G722_BYTES = 16_000, 8_000  # a second
@@ -121,9 +121,7 @@ def decoded(row: Row, audio: Path) -> Row:
     if not out.exists():
         samples = g722(row.path) if row.path.suffix == ".g722" else read(row.path, sample_rate=RATE).samples
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = out.with_suffix(".part")
-        soundfile.write(part, samples, RATE, format="WAV", subtype="PCM_16")
-        part.rename(out)
+        write_audio(out, samples, RATE)
     return replace(row, path=out)
 
 
