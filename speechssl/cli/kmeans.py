@@ -3,12 +3,15 @@
     speechssl kmeans recordings/ -o model --encoder hubert-base-ls960 --layer 9 -k 500
     speechssl kmeans data/train -o model --encoder mfcc -k 100 --restarts 3 --full
     speechssl kmeans --features features-out -o model --encoder hubert-base-ls960 --layer 9 -k 500
+    speechssl kmeans data/train -o model --encoder hubert-base-ls960 --layer 9 -k 32 --quantizer product --codebooks 2
     speechssl kmeans --from-file km500.bin -o model --encoder hubert-base-ls960 --layer 9
 
 Frames come straight from the encoder; a sample of at most --max-frames of them, chosen by hash of utterance id and
 frame number, is held in memory. --full goes on with exact passes over all frames (each encodes everything again: store
 features first where the encoder is slow); ended and started again, it goes on after the last finished pass. Under
 torchrun, several processes on one machine or many share the work; the result is the same (docs/kmeans.md).
+--quantizer product splits the channels among several codebooks, residual lets each quantize what those before it left;
+a unit then is what they say together, one of K^G numbers.
 --from-file reads scikit-learn joblib files, faiss indexes, .npy, .npz, .pt, .safetensors; nothing in them is run.
 MODEL is what `speechssl units --model` takes; MODEL/kmeans.json is the report.
 
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
     from speechssl.encoders.pretrained import Pretrained
     from speechssl.extract.job import Job, ModelSpec
     from speechssl.extract.stream import FeatureStream
-    from speechssl.quantizers.kmeans import KMeans
+    from speechssl.quantizers import Quantizer
+    from speechssl.quantizers.joint_fit import JointReport
     from speechssl.quantizers.kmeans_fit import Features, FitReport
     from speechssl.quantizers.kmeans_parallel import Processes
 
@@ -64,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="stop when inertia falls by a smaller share (default 1e-4)")  # fmt: skip
     fit.add_argument("--max-frames", type=int, default=1_000_000, metavar="N",
                      help="frames held in memory, 4 bytes x channels x 2 each (default 1000000)")  # fmt: skip
+    fit.add_argument("--quantizer", choices=("kmeans", "product", "residual"), default="kmeans",
+                     help="one codebook (default), or several of K entries each")  # fmt: skip
+    fit.add_argument("--codebooks", type=int, metavar="G", help="of product and residual (default 2)")
     fit.add_argument("--full", action="store_true", help="then exact passes over all frames")
     card = parser.add_argument_group("card")
     card.add_argument("--name", default="", help="of the unit model, for people")
@@ -118,6 +125,10 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("give one of INPUT, --features DIR and --from-file FILE")
     if args.from_file is None and args.num_units is None:
         raise ConfigError("say how many units: --num-units K")
+    if args.quantizer == "kmeans" and args.codebooks is not None:
+        raise ConfigError("--codebooks has no effect on one codebook: choose --quantizer product or residual")
+    if args.quantizer != "kmeans" and (args.full or args.from_file):
+        raise ConfigError(f"--quantizer {args.quantizer} learns from a sample: leave --full and --from-file out")
     if args.workers is not None and args.workers < 0:
         raise ConfigError(f"--workers {args.workers}: 0 or more")
     if not args.process_timeout > 0:
@@ -154,7 +165,7 @@ def _learn(
         features, job = open_features(args.features)
         _check_job(args, job, pretrained, layer)
         part = part_of(features, processes.rank, processes.size) if processes.size > 1 else features
-        kmeans, fitted = _fit(args, part, pretrained, layer, identity_of(args.features), processes)
+        quantizer, fitted = _fit(args, part, pretrained, layer, identity_of(args.features), processes)
         source: dict[str, Any] = {"features": Path(args.features).name}
         report = dataclasses.asdict(fitted) | {"source": source}
     else:
@@ -163,7 +174,7 @@ def _learn(
         rows = check_manifest(corpus.utterances, []) if args.full else None
         with _stream(args, spec, dataclasses.replace(corpus, utterances=mine)) as stream:
             try:
-                kmeans, fitted = _fit(args, stream, pretrained, layer, rows, processes)
+                quantizer, fitted = _fit(args, stream, pretrained, layer, rows, processes)
             except DataError as error:  # too few frames, perhaps because of these
                 skipped = list(stream.failures.items())
                 lines = [f"\n  skipped: {name}\t{code}\t{message}" for name, (code, message) in skipped[:5]]
@@ -178,7 +189,7 @@ def _learn(
             "problems": list(corpus.problems),
         }
     if folder:
-        _save(args, pretrained, layer, kmeans, {"kmeans": _training(fitted), **source}, report, folder)
+        _save(args, pretrained, layer, quantizer, {args.quantizer: _training(fitted), **source}, report, folder)
     return report
 
 
@@ -189,10 +200,11 @@ def _fit(
     layer: int,
     corpus: object,
     processes: "Processes",
-) -> "tuple[KMeans, FitReport]":
+) -> "tuple[Quantizer, FitReport | JointReport]":
     """corpus: whatever tells this one from others."""
     from speechssl import __version__
     from speechssl.encoders import layer_dim
+    from speechssl.quantizers.joint_fit import fit_joint
     from speechssl.quantizers.kmeans_fit import fit
 
     settings = {
@@ -207,12 +219,23 @@ def _fit(
         "fit": settings, "encoder": pretrained.sha256, "layer": layer, "corpus": corpus, "speechssl": __version__,
         "how": [args.precision, args.device, args.window, args.overlap],
     }  # fmt: skip
+    checked = _with_dim(features, layer_dim(pretrained.encoder, layer))
+
+    def log(line: str) -> None:
+        if not args.quiet and not processes.rank:
+            print(line, file=sys.stderr)
+
+    if args.quantizer != "kmeans":
+        if processes.size > 1:
+            raise ConfigError(f"--quantizer {args.quantizer} is learned by one process: leave torchrun out")
+        num_codebooks = 2 if args.codebooks is None else args.codebooks
+        return fit_joint(args.quantizer, checked, num_codebooks=num_codebooks, device=args.device, log=log, **settings)
     return fit(
-        _with_dim(features, layer_dim(pretrained.encoder, layer)),
+        checked,
         **settings,
         mode="full" if args.full else "sample",
         device=args.device,
-        log=lambda line: None if args.quiet or processes.rank else print(line, file=sys.stderr),
+        log=log,
         processes=processes,
         progress=_progress_file(args, decides),
     )
@@ -222,7 +245,7 @@ def _progress_file(args: argparse.Namespace, decides: dict[str, Any]) -> Progres
     return ProgressFile(Path(args.output), decides)
 
 
-def _training(fitted: "FitReport") -> dict[str, Any]:
+def _training(fitted: "FitReport | JointReport") -> dict[str, Any]:
     """What the card says of the fit: nothing that differs between two runs of the same command."""
     from speechssl import __version__
 
@@ -282,7 +305,7 @@ def _save(
     args: argparse.Namespace,
     pretrained: "Pretrained",
     layer: int,
-    kmeans: "KMeans",
+    quantizer: "Quantizer",
     training: dict[str, Any],
     report: dict[str, Any],
     folder: Path,
@@ -290,7 +313,7 @@ def _save(
     from speechssl.units.card import UnitModelCard
     from speechssl.units.model import UnitModel
 
-    model = UnitModel(pretrained, layer, kmeans, UnitModelCard(args.name, args.licence, training))
+    model = UnitModel(pretrained, layer, quantizer, UnitModelCard(args.name, args.licence, training))
     model.save(folder, embed_encoder=not args.no_embed_encoder)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "kmeans.json").write_text(text, encoding="utf-8")
@@ -334,6 +357,18 @@ def _text(report: dict[str, Any]) -> str:
             f"  {report['frames_seen']} frames seen, {report['frames_sampled']} sampled; "
             f"{sum(run['refilled'] for run in report['runs'])} empty units refilled; "
             f"at most {report['ram_bytes'] / 2**20:.0f} MiB beside the encoder; {report['seconds']:.1f} s",
+        ]
+    if "codebooks" in report:
+        sizes = " x ".join(str(book["num_units"]) for book in report["codebooks"])
+        lines += [
+            f"  {report['kind']} of {sizes}: inertia {report['inertia']:.6g} per frame"
+            + (
+                f" (by codebook: {', '.join(f'{value:.6g}' for value in report['inertias'])})"
+                if report["inertias"]
+                else ""
+            ),
+            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}; "
+            f"{report['frames_seen']} frames seen, {report['frames_sampled']} sampled; {report['seconds']:.1f} s",
         ]
     if report.get("skipped"):
         lines.append(f"  {len(report['skipped'])} utterances skipped; reasons in {report['output']}/kmeans.json")

@@ -198,7 +198,7 @@ def _on_sample(source: Features, max_frames: int, settings: _Settings, init: Ten
 def _take_sample(source: Features, max_frames: int, settings: _Settings) -> Sample:
     sample = FrameSample(max_frames, settings.seed)
     for utterance_id, frames in source():
-        sample.add(utterance_id, _as_array(frames))
+        sample.add(utterance_id, as_array(frames))
     return sample.finish(settings.processes)
 
 
@@ -291,7 +291,7 @@ def _blocks(source: Features, device: str) -> Iterator[Tensor]:
     waiting: list[NDArray[np.float32]] = []
     for _, frames in source():
         for start in range(0, len(frames), _BATCH):
-            waiting.append(_as_array(frames[start : start + _BATCH]))
+            waiting.append(as_array(frames[start : start + _BATCH]))
             if sum(map(len, waiting)) >= _BATCH:
                 yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(BLOCK)
                 waiting.clear()
@@ -299,7 +299,8 @@ def _blocks(source: Features, device: str) -> Iterator[Tensor]:
         yield from torch.from_numpy(np.concatenate(waiting)).to(device).split(BLOCK)
 
 
-def _as_array(frames: Frames) -> NDArray[np.float32]:
+def as_array(frames: Frames) -> NDArray[np.float32]:
+    """Features [T, C] as float32; DataError for another shape."""
     array = frames.detach().float().cpu().numpy() if isinstance(frames, Tensor) else np.asarray(frames)
     if array.ndim != 2:
         raise DataError(f"features must be [frames, channels], got shape {list(array.shape)}")

@@ -7,13 +7,27 @@ from torch import Tensor
 from speechssl.errors import DataError
 from speechssl.quantizers import Quantizer
 from speechssl.quantizers.kmeans import KMeans
+from speechssl.quantizers.product import Product
+from speechssl.quantizers.residual import Residual
 
-MAKERS = {"kmeans": lambda size, dim: KMeans(torch.randn(size, dim, generator=torch.Generator().manual_seed(1)))}
+
+def books(*shapes: tuple[int, int], scale: float = 1.0) -> list[KMeans]:
+    """Codebooks of these shapes, each `scale` times as large as the one before."""
+    generator = torch.Generator().manual_seed(1)
+    return [KMeans(torch.randn(*shape, generator=generator) * scale**g) for g, shape in enumerate(shapes)]
+
+
+MAKERS = {  # of 50 units and 24 channels
+    "kmeans": lambda: books((50, 24))[0],
+    "product": lambda: Product(books((5, 14), (10, 10))),
+    # coarse to fine, so that the sum of two entries is nearest to the first of them
+    "residual": lambda: Residual(books((10, 24), (5, 24), scale=0.1)),
+}
 
 
 @pytest.fixture(params=sorted(MAKERS))
 def quantizer(request: pytest.FixtureRequest) -> Quantizer:
-    return MAKERS[request.param](50, 24)
+    return MAKERS[request.param]()
 
 
 @pytest.fixture

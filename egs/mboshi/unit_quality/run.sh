@@ -3,8 +3,8 @@
 # Mboshi: how good units are, and how much they change with the recording: PNMI, purity, boundaries, ABX, unit edit distance.
 # usage: run.sh --corpus DIR [--option value ...]
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
-#   --models "..."          of: mfcc (k-means of MFCCs), tdnn (of the built-in model's encoder), both learned on Mboshi train;
-#                           default (the built-in model, which has not seen Mboshi)
+#   --models "..."          of: mfcc (k-means of MFCCs), tdnn (of the built-in model's encoder), tdnn_product, tdnn_residual (two
+#                           codebooks of the root of --num-units), all learned on Mboshi train; default (the built-in model)
 #   --changes "..."         of: stretch (1.2 times as fast), pitch (3 semitones up), reverb (0.4 s), noise (white, 10 dB)
 #   --num-units 100 --seed 0  of the codebooks learned here
 #   --phone-shift -0.07     moves every label (see ../units/RESULTS.md);  --workers 2  processes
@@ -12,7 +12,7 @@
 #   --tiny true             a miniature that ends within two minutes
 #   --stage 0 --stop-stage 4
 set -euo pipefail
-corpus='' models="mfcc tdnn default" changes="stretch pitch reverb noise" num_units=100 seed=0 phone_shift=-0.07 workers=2
+corpus='' models="mfcc tdnn tdnn_product tdnn_residual default" changes="stretch pitch reverb noise" num_units=100 seed=0 phone_shift=-0.07 workers=2
 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
@@ -21,11 +21,12 @@ absolute corpus
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 if "$tiny"; then num_units=8 workers=0 limit=40 data="$data/tiny" exp="$exp/tiny"; else limit=0 data="$data/full"; fi
+root_units="$(awk -v v="$num_units" 'BEGIN { printf "%d", sqrt(v) + 0.5 }')"
 declare -A how=([stretch]="--stretch 1.2" [pitch]="--pitch 3" [reverb]="--reverb 0.4" [noise]="--noise 10")
-# learn MODEL ENCODER LAYER: k-means on Mboshi train
+# learn MODEL ENCODER LAYER [OPTION...]: k-means on Mboshi train
 learn() {
-  once "$exp/$1/model" "$data" "$2" -- speechssl kmeans "$data/train" --encoder "$2" --layer "$3" --num-units "$num_units" \
-    --seed "$seed" --max-frames 300000 --workers "$workers" --quiet -o "$exp/$1/model"
+  once "$exp/$1/model" "$data" "$2" -- speechssl kmeans "$data/train" --encoder "$2" --layer "$3" --seed "$seed" \
+    --max-frames 300000 --workers "$workers" --quiet -o "$exp/$1/model" "${@:4}"
 }
 
 if at_stage 0 "$corpus -> Kaldi data dirs, dev in other conditions"; then
@@ -43,18 +44,21 @@ if at_stage 1 "$data/train -> unit models"; then
     case "$model" in
       mfcc)
         once "$exp/encoder_mfcc" ../units/conf/mfcc.toml -- ../../utils/make_encoder.py ../units/conf/mfcc.toml "$exp/encoder_mfcc"
-        learn mfcc "$exp/encoder_mfcc" 0
+        learn mfcc "$exp/encoder_mfcc" 0 --num-units "$num_units"
         ;;
-      tdnn)
+      tdnn*)
         once "$exp/encoder_tdnn" "$root/speechssl/assets/default/card.json" -- \
           cp -rT "$root/speechssl/assets/default/encoder" "$exp/encoder_tdnn"
-        learn tdnn "$exp/encoder_tdnn" 5
+        case "$model" in
+          tdnn) learn tdnn "$exp/encoder_tdnn" 5 --num-units "$num_units" ;;
+          *) learn "$model" "$exp/encoder_tdnn" 5 --quantizer "${model#tdnn_}" --codebooks 2 --num-units "$root_units" ;;
+        esac
         ;;
       default)
         once "$exp/default/model" "$root/speechssl/assets/default/card.json" -- \
           cp -rT "$root/speechssl/assets/default" "$exp/default/model"
         ;;
-      *) echo "$0: --models knows mfcc, tdnn and default, not $model" >&2; exit 2 ;;
+      *) echo "$0: --models knows mfcc, tdnn, tdnn_product, tdnn_residual and default, not $model" >&2; exit 2 ;;
     esac
   done
 fi
