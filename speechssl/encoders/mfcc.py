@@ -195,6 +195,7 @@ def _cepstra(windows: Tensor, config: Config) -> Tensor:
 
 
 @functools.cache
+@torch.inference_mode(False)  # kept: gradients may be wanted after inference
 def _tables(config: Config) -> dict[str, Tensor]:
     """Window, mel filters and liftered DCT, float64. A cache, not buffers: `model.half()` must not round them."""
     length = round(config.sample_rate * config.window_ms / 1000)

@@ -177,3 +177,12 @@ def test_it_is_an_encoder_with_layer_zero_only() -> None:
 def test_settings_without_meaning_are_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must|range"):
         Config(**values)
+
+
+def test_what_inference_computed_first_has_gradients_after_it() -> None:
+    encoder = Model(Config(num_ceps=11))
+    with torch.inference_mode():
+        encoder(torch.randn(1, 4000))
+    wav = torch.randn(1, 4000, requires_grad=True)
+    encoder(wav)[0].square().sum().backward()
+    assert wav.grad is not None and wav.grad.isfinite().all()
