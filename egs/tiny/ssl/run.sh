@@ -8,13 +8,13 @@
 #   --mboshi DIR            the Mboshi folder, to score the model and one of MFCCs on its dev set (stage 6)
 #   --units1 256 --units2 256  of the labels;  --layer 5  of iteration 1 for the second labels
 #   --num-units 100 --unit-layer 5  of the unit model;  --seed 0
-#   --updates1 600 --updates2 1500  of the iterations, 128 s of speech each
+#   --updates1 300 --updates2 300  of the iterations, 128 s of speech each; more are worse (see RESULTS.md)
 #   --precision fp32  of training; bf16 is faster on CPUs that have instructions for it
 #   --gpus 0 (the CPU)  --workers 2  --data data  --exp exp  --tiny true (all stages in miniature)
 #   --stage 0 --stop-stage 6
 set -euo pipefail
 corpora='' download=false prompts='' mboshi='' units1=256 units2=256 layer=5 num_units=100 unit_layer=5 seed=0
-updates1=600 updates2=1500 precision=fp32 gpus=0 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=6
+updates1=300 updates2=300 precision=fp32 gpus=0 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=6
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 . "$(dirname "$0")/../../utils/pretrain.sh"
