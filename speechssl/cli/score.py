@@ -16,6 +16,7 @@ from speechssl.cli import (
     _score_abx,
     _score_boundaries,
     _score_edits,
+    _score_layers,
     _score_probe,
     _score_sharing,
     _score_similarity,
@@ -32,8 +33,8 @@ SUMMARY = (
     "measure units and features: PNMI, purities, bitrate, boundaries, edits, ABX, a phone probe, likeness of layers"
 )
 _OTHERS: dict[str, Any] = {  # kind: module
-    "abx": _score_abx, "boundaries": _score_boundaries, "edits": _score_edits, "probe": _score_probe,
-    "sharing": _score_sharing, "similarity": _score_similarity,
+    "abx": _score_abx, "boundaries": _score_boundaries, "edits": _score_edits, "layers": _score_layers,
+    "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity,
 }  # fmt: skip
 
 

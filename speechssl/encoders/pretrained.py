@@ -116,6 +116,12 @@ class Pretrained:
         return layers[layer][0, : int(lengths[0])]
 
     @torch.inference_mode()
+    def all_layers(self, wav: Tensor) -> list[Tensor]:
+        """Every layer [T, C] of one utterance [S], in one pass; see `features`."""
+        layers, lengths = self.encoder.layers(self.normalize(wav).unsqueeze(0))
+        return [layer[0, : int(lengths[0])] for layer in layers]
+
+    @torch.inference_mode()
     def features_stream(
         self, make_blocks: Callable[[], Iterable[Tensor]], layer: int, *, window_s: float = WINDOW_S,
         overlap_s: float = OVERLAP_S,

@@ -84,17 +84,26 @@ def label_frames(
     frames: Tensor, alignments: Alignments, utterance: str, vocabulary: dict[str, int], *, rate_hz: float,
     centre_s: float, shift_s: float = 0.0,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The frames of [T, C] that have a label, [N, C], and their labels [N].
+    """The frames of [T, C] that have a label, [N, C], and their labels [N]; see `label_numbers`."""
+    labels = label_numbers(len(frames), alignments, utterance, vocabulary, rate_hz=rate_hz, centre_s=centre_s,
+                           shift_s=shift_s)  # fmt: skip
+    known = labels >= 0
+    return frames[known], labels[known]
+
+
+def label_numbers(
+    num_frames: int, alignments: Alignments, utterance: str, vocabulary: dict[str, int], *, rate_hz: float,
+    centre_s: float, shift_s: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """The label of each frame, [num_frames] int64, -1 where there is none.
 
     Frame t's centre is at t / rate_hz + centre_s. Labels are numbered by `vocabulary`, which takes up new ones; shift_s
     moves every label.
     """
     shift = shift_s - centre_s + 0.5 / rate_hz  # `Alignments.frames` has the first centre half a frame behind 0
-    own = torch.from_numpy(alignments.frames(utterance, rate_hz, shift_s=shift)).long()[: len(frames)]
+    own = torch.from_numpy(alignments.frames(utterance, rate_hz, shift_s=shift)).long()[:num_frames]
     numbers = torch.tensor([*(vocabulary.setdefault(name, len(vocabulary)) for name in alignments.labels), -1])
-    labels = numbers[own]  # own -1, no label, takes the last
-    known = labels >= 0
-    return frames[: len(labels)][known], labels[known]
+    return F.pad(numbers[own], (0, num_frames - len(own)), value=-1)  # own -1, no label, takes the last
 
 
 def majority(labels: Tensor, tested: Tensor) -> float:

@@ -1,13 +1,23 @@
 """`speechssl score abx` and `score probe` on features and units that the command line made."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from torch import Tensor
 
+from speechssl import encoders
 from speechssl.cli import main
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
+from speechssl.errors import DataError
+from speechssl.metrics import layer_sweep
+from speechssl.metrics.alignments import read_alignments
+from speechssl.metrics.probe import label_frames
+from speechssl.metrics.unit_report import score_corpus
 from tests.egs.test_recipes import RATE, speak
 
 
@@ -58,7 +68,6 @@ def test_an_item_file_gives_the_same_as_the_alignment(
     speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from speechssl.metrics.abx_items import make_items, write_items
-    from speechssl.metrics.alignments import read_alignments
 
     speakers = dict(line.split() for line in (speech / "utt2spk").read_text().splitlines())
     write_items(tmp_path / "all.item", make_items(read_alignments(speech / "phones.tsv"), speakers))
@@ -97,3 +106,57 @@ def test_what_cannot_be_measured_is_refused(
     monkeypatch.chdir(speech)
     assert main(["score", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_sweep_over_layers_gives_what_single_commands_do(
+    speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MFCCs have one layer: the probe, ABX of its frames, and the scores of units."""
+    phones, speakers = ("--phones", speech / "phones.tsv"), ("--speakers", speech / "utt2spk")
+    both = ("--train-phones", speech / "phones.tsv", *phones)
+    swept = scored(capsys, "layers", speech / "in", "--train", speech / "in", "--encoder", "mfcc", *both, *speakers,
+                   "-k", 12, "-o", tmp_path / "sweep.json")  # fmt: skip
+    assert swept == json.loads((tmp_path / "sweep.json").read_text())
+    assert len(swept["layers"]) == 1 and swept["best_layer"] == 0 and swept["skipped"] == {}
+    probe = scored(capsys, "probe", speech / "feats", "--train", speech / "feats", *both)
+    assert swept["probe"] == pytest.approx(probe["accuracy"], abs=0.002)
+    frames = scored(capsys, "abx", speech / "feats", *phones, *speakers)
+    assert swept["abx_frames_within"] == pytest.approx(frames["within"])
+    units = scored(capsys, "units", speech / "units", *phones)  # another codebook of as many units
+    assert swept["pnmi"] == pytest.approx(units["pnmi"], abs=0.1)
+    edges = scored(capsys, "boundaries", speech / "units", *phones)
+    assert swept["boundary_f1"] == pytest.approx(edges["f1"], abs=0.1)
+    command = ["score", "layers", str(speech / "in"), "--train", str(speech / "in"), "--encoder", "mfcc", "-k", "12"]
+    lengths = sorted(soundfile.info(path).duration for path in (speech / "in").iterdir())
+    for longest, code in ((lengths[-2] + 1e-3, 1), (0.5, 2)):
+        assert main([*command, *map(str, both), "--max-s", str(longest)]) == code
+        assert "too-long" in capsys.readouterr().err
+
+
+def test_units_of_a_sweep_are_scored_as_they_are_elsewhere(speech: Path) -> None:
+    alignments = read_alignments(speech / "phones.tsv")
+    encoder = encoders.build("tdnn", {"num_mels": 20, "dim": 16, "ffn_dim": 24, "dilations": (1, 2)}).eval()
+    pretrained = Pretrained(encoder, EncoderCard("tdnn", {}))
+
+    def encoded() -> Iterator[tuple[str, list[Tensor]]]:
+        for path in sorted((speech / "in").glob("*.wav")):
+            yield path.stem, pretrained.all_layers(torch.from_numpy(soundfile.read(path, dtype="float32")[0]))
+
+    vocabulary = {label: number for number, label in enumerate(alignments.labels)}
+    sweep = layer_sweep.Sweep(rate_hz=50, centre_s=0.0125, num_units=9, shift_s=-0.01)
+    learned = layer_sweep.learn(encoded(), alignments, vocabulary, sweep)
+    rows, units = layer_sweep.score(encoded(), alignments, vocabulary, learned, sweep)
+    assert [row.layer for row in rows] == [0, 1, 2] and len(units) == 3
+    for number, (row, model, own) in enumerate(zip(rows, learned, units, strict=True)):
+        assert torch.equal(own["u00"], model.codebook.encode(dict(encoded())["u00"][number]))
+        expected = score_corpus(((name, ids.numpy()) for name, ids in own.items()), alignments, num_units=9,
+                                unit_rate=50, label_shift_s=-0.01).scores  # fmt: skip
+        assert (row.pnmi, row.phone_purity, row.bitrate) == (expected.pnmi, expected.phone_purity, expected.bitrate)
+        parts = [label_frames(layers[number], alignments, name, vocabulary, rate_hz=50, centre_s=0.0125, shift_s=-0.01)
+                 for name, layers in encoded()]  # fmt: skip
+        accuracy = model.probe.accuracy(torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
+        assert row.probe == pytest.approx(accuracy)
+    assert layer_sweep.best(rows) == max(range(3), key=lambda i: rows[i].probe)
+    for nothing in (layer_sweep.learn, lambda *a: layer_sweep.score(a[0], a[1], a[2], learned, a[3])):
+        with pytest.raises(DataError, match="has an alignment"):
+            nothing([("other", next(iter(encoded()))[1])], alignments, vocabulary, sweep)

@@ -7,5 +7,6 @@ set -euo pipefail
 . ../../utils/stages.sh
 folder="$exp/$1"
 if [ -d "$folder/encoder" ]; then folder="$folder/encoder"; fi
-once "$exp/scores/$1.json" "$data" "$exp/$1" local/evaluate.py -- local/evaluate.py "$folder" "$data" \
+once "$exp/scores/$1.json" "$data" "$exp/$1" -- speechssl score layers "$data/dev" --train "$data/train" --encoder "$folder" \
+  --phones "$data/dev/align/phones.tsv" --train-phones "$data/train/align/phones.tsv" --speakers "$data/dev/utt2spk" \
   --num-units "$num_units" --seed "$seed" --device "$device" --phone-shift="$phone_shift" --output "$exp/scores/$1.json"

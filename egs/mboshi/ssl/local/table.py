@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A Markdown table of what evaluate.py wrote: table.py scores/mfcc.json scores/untrained.json ..."""
+"""A Markdown table of what evaluate.sh wrote: table.py scores/mfcc.json scores/untrained.json ..."""
 
 import json
 import sys

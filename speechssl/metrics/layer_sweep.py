@@ -1,0 +1,137 @@
+"""Every layer of an encoder at once: a linear phone probe, k-means units and their scores, boundaries.
+
+One pass over the speech to learn from, one over that to be scored; each utterance is encoded once and all its layers
+are used. What is held: a sample of frames of every layer while learning, units while scoring.
+
+T frames, C channels.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl.errors import DataError
+from speechssl.metrics.alignments import Alignments
+from speechssl.metrics.boundaries import BoundaryCounts
+from speechssl.metrics.probe import Probe, fit_probe, label_numbers
+from speechssl.metrics.units import UnitCounts
+from speechssl.quantizers.kmeans import KMeans
+from speechssl.quantizers.kmeans_fit import fit
+from speechssl.quantizers.kmeans_sample import FrameSample
+
+Encoded = Iterable[tuple[str, Sequence[Tensor]]]  # utterance id, frames [T, C] of every layer
+_LABEL_RATE = 100.0  # Hz, at which units and phones are compared
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """How layers are compared."""
+
+    rate_hz: float  # of the frames
+    centre_s: float  # of the first frame
+    num_units: int = 100
+    max_frames: int = 300_000  # of the speech learned from, the same ones of every layer
+    shift_s: float = 0.0  # moves every label
+    tolerance_s: float = 0.02  # of boundaries
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned from a layer."""
+
+    codebook: KMeans
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class LayerScores:
+    """Of one layer."""
+
+    layer: int
+    probe: float  # share of labelled frames whose phone the probe finds
+    pnmi: float
+    phone_purity: float
+    cluster_purity: float
+    perplexity: float
+    bitrate: float
+    boundary_f1: float
+    r_value: float
+
+
+def learn(train: Encoded, alignments: Alignments, vocabulary: dict[str, int], sweep: Sweep) -> list[Learned]:
+    """A codebook and a probe for every layer. `vocabulary`: number of each label, of those to be scored too.
+
+    Raises DataError where no utterance has an alignment, or there are too few frames.
+    """
+    samples: list[FrameSample] = []
+    for name, layers in train:
+        if name not in alignments:
+            continue
+        samples = samples or [FrameSample(sweep.max_frames, sweep.seed) for _ in layers]
+        labels = _labels(alignments, name, vocabulary, len(layers[0]), sweep)
+        for sample, x in zip(samples, layers, strict=True):  # the label goes along as one more channel
+            sample.add(name, torch.cat([x.float().cpu(), labels.unsqueeze(1)], dim=1).numpy())
+    if not samples:
+        raise DataError("no utterance to learn from has an alignment")
+    learned = []
+    while samples:
+        rows = samples.pop(0).finish().rows
+        x, y = rows[:, :-1].contiguous(), rows[:, -1].long()
+        codebook, _ = fit(x, num_units=sweep.num_units, seed=sweep.seed, max_frames=sweep.max_frames,
+                          device=sweep.device)  # fmt: skip
+        probe = fit_probe(x[y >= 0], y[y >= 0], num_labels=len(vocabulary), device=sweep.device)
+        learned.append(Learned(codebook, probe))
+    return learned
+
+
+def score(
+    test: Encoded, alignments: Alignments, vocabulary: dict[str, int], learned: Sequence[Learned], sweep: Sweep
+) -> tuple[list[LayerScores], list[dict[str, Tensor]]]:
+    """Scores of every layer, and its units [T] by utterance. DataError where no utterance has an alignment."""
+    counts = [UnitCounts(sweep.num_units, unit_rate=sweep.rate_hz, label_rate=_LABEL_RATE) for _ in learned]
+    edges = [BoundaryCounts(unit_rate=sweep.rate_hz, tolerance_s=sweep.tolerance_s, shift_s=sweep.shift_s)
+             for _ in learned]  # fmt: skip
+    right, labelled = np.zeros(len(learned), np.int64), 0
+    units: list[dict[str, Tensor]] = [{} for _ in learned]
+    for name, layers in test:
+        if name not in alignments:
+            continue
+        phones = alignments.frames(name, _LABEL_RATE, shift_s=sweep.shift_s)
+        labels = _labels(alignments, name, vocabulary, len(layers[0]), sweep).long()
+        known = labels >= 0
+        labelled += int(known.sum())
+        for i, (model, x) in enumerate(zip(learned, layers, strict=True)):
+            ids = model.codebook.encode(x.float().cpu())
+            units[i][name] = ids
+            counts[i].add(ids.numpy(), phones)
+            edges[i].add(ids.numpy(), alignments.boundaries(name))
+            if bool(known.any()):
+                right[i] += int((model.probe.predict(x.cpu()[known]) == labels[known]).sum())
+    if not labelled:
+        raise DataError("no utterance to be scored has an alignment")
+    rows = []
+    for i, (own, edge) in enumerate(zip(counts, edges, strict=True)):
+        found, boundaries = own.scores(), edge.scores()
+        rows.append(LayerScores(i, float(right[i]) / labelled, found.pnmi, found.phone_purity, found.cluster_purity,
+                                found.perplexity, found.bitrate, boundaries.f1, boundaries.r_value))  # fmt: skip
+    return rows, units
+
+
+def best(rows: Sequence[LayerScores]) -> int:
+    """The layer with the best probe, the lower one of equals."""
+    return max(range(len(rows)), key=lambda i: (rows[i].probe, -i))
+
+
+def as_row(scores: LayerScores) -> dict[str, float | int | None]:
+    """For JSON: None for what is undefined."""
+    return {key: None if value != value else value for key, value in asdict(scores).items()}
+
+
+def _labels(alignments: Alignments, name: str, vocabulary: dict[str, int], num_frames: int, sweep: Sweep) -> Tensor:
+    return label_numbers(num_frames, alignments, name, vocabulary, rate_hz=sweep.rate_hz, centre_s=sweep.centre_s,
+                         shift_s=sweep.shift_s).float()  # fmt: skip
