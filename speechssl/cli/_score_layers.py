@@ -57,8 +57,8 @@ def layers(args: argparse.Namespace) -> dict[str, Any]:
     """What is printed and stored."""
     from speechssl import convert
     from speechssl.errors import DataError
-    from speechssl.metrics import layer_sweep
     from speechssl.metrics.alignments import read_alignments
+    from speechssl.units import layer_sweep
 
     pretrained = convert.load_encoder(args.encoder, offline=args.offline)
     pretrained.encoder.to(args.device)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from speechssl.errors import CheckpointError, DataError
 from speechssl.quantizers.kmeans import KMeans
-from speechssl.units.card import MOST_UNITS
 
+_MOST_UNITS = 1 << 24  # as a unit model's card has it
 J = TypeVar("J", bound="Joint")
 
 
@@ -25,9 +25,9 @@ class Joint:
         if not self.codebooks:
             raise CheckpointError("at least one codebook is needed")
         self.sizes = tuple(book.size for book in self.codebooks)
-        if self.size > MOST_UNITS:
+        if self.size > _MOST_UNITS:
             raise CheckpointError(f"codebooks of {self.sizes} entries have {self.size} units together, more than "
-                                  f"{MOST_UNITS}")  # fmt: skip
+                                  f"{_MOST_UNITS}")  # fmt: skip
 
     @property
     def size(self) -> int:

@@ -14,10 +14,10 @@ from speechssl import encoders
 from speechssl.cli import main
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import DataError
-from speechssl.metrics import layer_sweep
 from speechssl.metrics.alignments import read_alignments
 from speechssl.metrics.probe import label_frames
 from speechssl.metrics.unit_report import score_corpus
+from speechssl.units import layer_sweep
 from tests.egs.test_recipes import RATE, speak
 
 
