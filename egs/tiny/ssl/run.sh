@@ -72,7 +72,9 @@ if at_stage 3 "layer $layer of iteration 1 -> $units2 units"; then
 fi
 if at_stage 4 "units of iteration 1 -> iteration 2"; then iterate 2 "$updates2"; fi
 if at_stage 5 "layer $unit_layer of iteration 2 -> $exp/model, what ships as speechssl/assets/default"; then
-  once "$exp/model" "$exp/iteration2" -- speechssl kmeans "$data/train" --encoder "$exp/iteration2/encoder" \
+  mkdir -p "$exp"
+  exp="$(cd "$exp" && pwd)"
+  once "$exp/model" "$exp/iteration2" -- env -C "$data" speechssl kmeans train --encoder "$exp/iteration2/encoder" \
     --layer "$unit_layer" --num-units "$num_units" --seed "$seed" --restarts 3 --max-frames 500000 --workers "$workers" \
     --device "$device" --name "TDNN k-means $num_units" --licence CC-BY-SA-4.0 --quiet -o "$exp/model"
 fi
