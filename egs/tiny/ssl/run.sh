@@ -8,7 +8,7 @@
 #   --mboshi DIR            the Mboshi folder, to score the model and one of MFCCs on its dev set (stage 6)
 #   --units1 256 --units2 256  of the labels;  --layer 5  of iteration 1 for the second labels
 #   --num-units 100 --unit-layer 5  of the unit model;  --seed 0
-#   --updates1 300 --updates2 300  of the iterations, 128 s of speech each; more are worse (see RESULTS.md)
+#   --updates1 300 --updates2 300  of the iterations, 128 s of speech each; more were worse (see RESULTS.md)
 #   --precision fp32  of training; bf16 is faster on CPUs that have instructions for it
 #   --gpus 0 (the CPU)  --workers 2  --data data  --exp exp  --tiny true (all stages in miniature)
 #   --stage 0 --stop-stage 6
