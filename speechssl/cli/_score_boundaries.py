@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
 def boundaries(args: argparse.Namespace) -> dict[str, Any]:
     """What is printed and stored; None for what is undefined."""
     import dataclasses
-    import math
 
+    from speechssl.cli._score_output import defined
     from speechssl.cli.score import open_units
     from speechssl.errors import DataError
     from speechssl.metrics.alignments import read_alignments
@@ -47,8 +47,6 @@ def boundaries(args: argparse.Namespace) -> dict[str, Any]:
     counts = BoundaryCounts(unit_rate=unit_rate, tolerance_s=args.tolerance, shift_s=args.phone_shift)
     seen, without, label_s = set(), [], 0.0
     for name, units in utterances:
-        if name in seen:
-            raise DataError(f"units of utterance {name!r} for the second time")
         seen.add(name)
         if name not in alignments:
             without.append(name)
@@ -60,10 +58,9 @@ def boundaries(args: argparse.Namespace) -> dict[str, Any]:
         raise DataError(f"nothing to score: {len(seen)} utterances with units, {len(alignments)} with an alignment, "
                         "none with both")  # fmt: skip
     check_clocks(counts.seconds, label_s, unit_rate, args.phone_rate, alignments.rate_hz is None)
-    row = dataclasses.asdict(counts.scores())
     without_units = [name for name in alignments if name not in seen]
     return {
-        **{key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()},
+        **defined(dataclasses.asdict(counts.scores())),
         "phone_shift_s": args.phone_shift, "without_alignment": len(without), "without_units": len(without_units),
         "examples_without": [*without[:3], *without_units[:3]],
     }  # fmt: skip

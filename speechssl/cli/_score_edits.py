@@ -8,12 +8,7 @@ recordings), and the unit error rate (all edits over all deduplicated units).
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    import numpy as np
+from typing import Any
 
 SUMMARY = "how much units change when the recording does: unit edit distance"
 
@@ -40,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
 def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
     """What is printed and stored; None for what is undefined."""
     import dataclasses
-    import math
 
+    from speechssl.cli._score_output import defined
     from speechssl.cli.score import open_units
     from speechssl.errors import DataError
     from speechssl.extract import job as jobs
@@ -52,9 +47,9 @@ def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
     models = {jobs.load(path).model.unit_model for path in (clean, changed) if path.is_dir()}
     if size != other_size or len(models) > 1:
         raise DataError(f"{clean} and {changed} have units of different models: their numbers mean different things")
-    units = dict(_each_once(clean, utterances))
+    units = dict(utterances)
     counts, compared, changed_only = EditCounts(), set(), []
-    for name, other in _each_once(changed, other_utterances):
+    for name, other in other_utterances:
         if name in units:
             compared.add(name)
             counts.add(units[name], other)
@@ -63,23 +58,11 @@ def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
     if not counts.utterances:
         raise DataError(f"nothing to compare: {clean} has {len(units)} utterances, none with frames is in {changed}")
     clean_only = [name for name in units if name not in compared]
-    row = dataclasses.asdict(counts.scores())
     return {
-        **{key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()},
+        **defined(dataclasses.asdict(counts.scores())),
         "num_units": size, "clean_only": len(clean_only), "changed_only": len(changed_only),
         "examples_without": [*clean_only[:3], *changed_only[:3]],
     }  # fmt: skip
-
-
-def _each_once(path: Path, utterances: "Iterable[tuple[str, np.ndarray]]") -> "Iterator[tuple[str, np.ndarray]]":
-    from speechssl.errors import DataError
-
-    seen = set()
-    for name, units in utterances:
-        if name in seen:
-            raise DataError(f"{path}: units of utterance {name!r} for the second time")
-        seen.add(name)
-        yield name, units
 
 
 def _lines(row: dict[str, Any]) -> list[str]:

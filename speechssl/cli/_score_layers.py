@@ -55,7 +55,10 @@ def run(args: argparse.Namespace) -> int:
 
 def layers(args: argparse.Namespace) -> dict[str, Any]:
     """What is printed and stored."""
+    import dataclasses
+
     from speechssl import convert
+    from speechssl.cli._score_output import defined
     from speechssl.errors import DataError
     from speechssl.metrics.alignments import read_alignments
     from speechssl.units import layer_sweep
@@ -86,8 +89,8 @@ def layers(args: argparse.Namespace) -> dict[str, Any]:
         raise DataError("".join([str(error), *lines])) from error
     best = layer_sweep.best(rows)
     row: dict[str, Any] = {
-        "encoder": args.encoder, "layers": [layer_sweep.as_row(scores) for scores in rows], "best_layer": best,
-        "seed": args.seed, "phone_shift_s": args.phone_shift, **layer_sweep.as_row(rows[best]),
+        "encoder": args.encoder, "layers": [defined(dataclasses.asdict(scores)) for scores in rows], "best_layer": best,
+        "seed": args.seed, "phone_shift_s": args.phone_shift, **defined(dataclasses.asdict(rows[best])),
     }  # fmt: skip
     if args.speakers:
         frames = dict(speech["test"].layer(best))

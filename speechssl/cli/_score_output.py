@@ -15,3 +15,8 @@ def deliver(row: dict[str, Any], args: argparse.Namespace, lines: Sequence[str])
         Path(args.output).parent.mkdir(parents=True, exist_ok=True)
         Path(args.output).write_text(text + "\n", encoding="utf-8")
     print(text if args.json else "\n".join(lines))
+
+
+def defined(row: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for what is undefined, as JSON has no nan."""
+    return {key: None if isinstance(value, float) and value != value else value for key, value in row.items()}

@@ -107,7 +107,8 @@ def open_units(
     from speechssl.metrics.unit_files import read_unit_file
 
     if not path.is_dir():
-        return read_unit_file(path, num_units=num_units, unit_rate=unit_rate, any_rate=any_rate)
+        size, rate, rows = read_unit_file(path, num_units=num_units, unit_rate=unit_rate, any_rate=any_rate)
+        return size, rate, _each_once(path, rows)
     if num_units is not None or unit_rate is not None:
         raise ConfigError("--num-units and --unit-rate have no effect on an output folder, which knows both")
     model = jobs.load(path).model
@@ -116,13 +117,24 @@ def open_units(
     return model.num_units or 0, model.rate_hz, ((name, units.frames()) for name, units in read_units(path))
 
 
+def _each_once(path: Any, utterances: "Iterator[tuple[str, np.ndarray]]") -> "Iterator[tuple[str, np.ndarray]]":
+    from speechssl.errors import DataError
+
+    seen = set()
+    for name, units in utterances:
+        if name in seen:
+            raise DataError(f"{path}: units of utterance {name!r} for the second time")
+        seen.add(name)
+        yield name, units
+
+
 def _row(report: "UnitReport", with_phones: bool, shift_s: float) -> dict[str, Any]:
     """What is printed and stored; None for what is undefined, as JSON has no nan."""
     import dataclasses
-    import math
 
-    row = dataclasses.asdict(report.scores)
-    row = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+    from speechssl.cli._score_output import defined
+
+    row = defined(dataclasses.asdict(report.scores))
     if with_phones:
         row |= {
             "phone_shift_s": shift_s,

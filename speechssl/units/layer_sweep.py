@@ -7,7 +7,7 @@ T frames, C channels.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ class Sweep:
     num_units: int = 100
     max_frames: int = 300_000  # of the speech learned from, the same ones of every layer
     shift_s: float = 0.0  # moves every label
-    tolerance_s: float = 0.02  # of boundaries
     seed: int = 0
     device: str = "cpu"
 
@@ -94,7 +93,7 @@ def score(
 ) -> tuple[list[LayerScores], list[dict[str, Tensor]]]:
     """Scores of every layer, and its units [T] by utterance. DataError where no utterance has an alignment."""
     counts = [UnitCounts(sweep.num_units, unit_rate=sweep.rate_hz, label_rate=_LABEL_RATE) for _ in learned]
-    edges = [BoundaryCounts(unit_rate=sweep.rate_hz, tolerance_s=sweep.tolerance_s, shift_s=sweep.shift_s)
+    edges = [BoundaryCounts(unit_rate=sweep.rate_hz, shift_s=sweep.shift_s)
              for _ in learned]  # fmt: skip
     right, labelled = np.zeros(len(learned), np.int64), 0
     units: list[dict[str, Tensor]] = [{} for _ in learned]
@@ -125,11 +124,6 @@ def score(
 def best(rows: Sequence[LayerScores]) -> int:
     """The layer with the best probe, the lower one of equals."""
     return max(range(len(rows)), key=lambda i: (rows[i].probe, -i))
-
-
-def as_row(scores: LayerScores) -> dict[str, float | int | None]:
-    """For JSON: None for what is undefined."""
-    return {key: None if value != value else value for key, value in asdict(scores).items()}
 
 
 def _labels(alignments: Alignments, name: str, vocabulary: dict[str, int], num_frames: int, sweep: Sweep) -> Tensor:
