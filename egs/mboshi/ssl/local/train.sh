@@ -21,6 +21,7 @@ options=("run=\"$exp/$objective\"" "data.train=\"$data/train\"" "data.valid=\"$d
   "training.updates=$updates" "training.workers=$workers" "seed=$seed")
 if [ ${#labels[@]} -gt 0 ]; then options+=("data.labels=\"${labels[0]}\""); fi
 if [ "$objective" = cpc_modified ]; then options+=('training.precision="fp32"'); fi # its loss is not finite in bf16
+if [ "$objective" = vq_wav2vec ]; then options+=("settings.gumbel_updates=$((updates * 7 / 10))"); fi
 if "$tiny"; then options+=(data.batching.seconds=20 training.log_every=2 training.valid_every=6); fi
 if [ "$device" = cuda ]; then gpus=1; else gpus=0; fi
 mkdir -p "$exp/logs"
