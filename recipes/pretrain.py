@@ -10,7 +10,8 @@ The last goes on from an encoder that somebody trained (a folder, file or name);
 Takes TOML files, of which the later win, and key=value overrides. recipes/conf has the papers' settings; tiny.toml
 makes any of them small enough for two cores. Builds things in order: data, encoder, objective, trainer. Goes on from
 the newest checkpoint in the run's folder where there is one. Writes into it: config.toml (everything resolved),
-log.jsonl, checkpoints/, encoder/ (what `speechssl features --encoder` reads) and result.json. Exit code: 0 trained to
+log.jsonl, checkpoints/, encoder/ (what `speechssl features --encoder` reads), result.json and, where an objective
+predicts labels, unit_model/ (what `speechssl units --model` reads). Exit code: 0 trained to
 the end, 2 stopped early or refused.
 """
 
@@ -26,6 +27,7 @@ import torch
 from torch import nn
 
 from speechssl import config, convert, encoders, objectives
+from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
@@ -38,6 +40,7 @@ from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
 from speechssl.training.loop import Trainer, Training
 from speechssl.training.optimizer import Optimizer, Schedule
+from speechssl.units.model import UnitModel
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Data:
     valid_labels: str | None = None
     group_by: str | None = None  # "speaker", or an extra value such as "utt2lang"; see batching.balance
     lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
-    noise: str | None = None  # recordings that an objective may mix with speech (wavlm)
+    noise: str | None = None  # recordings that an objective may mix with speech (wavlm), or augment does
+    augment: Drawing | None = None  # train on changed recordings; labels and their time stay those of the clean ones
     batching: Batching = field(default_factory=Batching)
 
 
@@ -106,6 +110,7 @@ def train(run: Run, group: Group) -> int:
     num_labels = None if data.labels is None else data.labels.size
     torch.manual_seed(run.seed)  # for what the objective itself adds
     objective = objectives.build(run.objective, encoder, run.settings, num_labels=num_labels)
+    check_in_step(run, objective)
     set_dropout(encoder, run.dropout)
     log.line(f"{run.objective}: {count(encoder) / 1e6:.2f} M parameters in the encoder, {count(objective) / 1e6:.2f} M "
              f"in training, layers of {encoder.dim} channels")  # fmt: skip
@@ -121,12 +126,17 @@ def train(run: Run, group: Group) -> int:
     if stopping():
         log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
         return 2
-    state = trainer.whole_state(objective.encoder)
+    whole = trainer.whole_state(objective)
+    state = {k.removeprefix("encoder."): v for k, v in whole.items() if k.startswith("encoder.")}
     if group.first:
         card = dataclasses.replace(card, normalize=run.normalize)
         trained = encoders.build(card.family, config.to_dict(objective.encoder.config))
         trained.load_state_dict(state)
         pretrained.save(folder / "encoder", Pretrained(trained.eval(), card))
+        if hasattr(objective, "quantizer"):
+            layer, quantizer = objective.quantizer(whole)
+            UnitModel(Pretrained(trained, card), layer, quantizer).save(folder / "unit_model")
+            log.line(f"units that it predicts: {folder / 'unit_model'}")
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         log.line(f"encoder in {folder / 'encoder'}")
     return 0
@@ -157,8 +167,16 @@ def open_data(run: Run, spec: str, labels: str | None, encoder: nn.Module) -> Tr
         open_corpus(spec), sample_rate=encoder.sample_rate, normalize=run.normalize,
         labels=None if labels is None else Path(labels), rate_hz=encoder.sample_rate / encoder.conv.hop,
         group_by=run.data.group_by, lengths=run.data.lengths,
-        noise=None if run.data.noise is None else open_corpus(run.data.noise),
+        noise=None if run.data.noise is None else open_corpus(run.data.noise), augment=run.data.augment,
     )  # fmt: skip
+
+
+def check_in_step(run: Run, objective: nn.Module) -> None:
+    """Refuse labels per frame of speech that is stretched."""
+    augment = run.data.augment
+    stretched = augment is not None and augment.share > 0 and augment.stretch != (1.0, 1.0)
+    if run.data.labels is not None and stretched and getattr(objective, "in_step", True):
+        raise ConfigError(f"{run.objective} needs labels in step with frames: data.augment.stretch must be [1, 1]")
 
 
 def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, together: int, workers: int) -> Batches:

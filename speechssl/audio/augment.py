@@ -34,6 +34,39 @@ class Augmentation:
             raise ConfigError(f"stretch must be in 0.25..4, pitch in -24..24 semitones, rt60_s >= 0, got {self}")
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """How recordings change at random in training: each kind for a share of them, its strength anywhere in a range."""
+
+    share: float = 0.5  # of recordings, for each kind on its own
+    stretch: tuple[float, float] = (0.8, 1.25)  # the limits of the paper's; [1, 1]: not stretched
+    pitch: tuple[float, float] = (-4.0, 4.0)  # [0, 0]: not shifted
+    rt60_s: tuple[float, float] = (0.1, 0.6)  # [0, 0]: no room
+    snr_db: tuple[float, float] = (5.0, 20.0)  # [inf, inf]: no noise
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        ranges = (self.stretch, self.pitch, self.rt60_s, self.snr_db)
+        if not 0 <= self.share <= 1 or any(not low <= high for low, high in ranges):
+            raise ConfigError(f"share must be in 0..1, and a range begins with its lower end, got {self}")
+        if math.isinf(self.snr_db[0]) != math.isinf(self.snr_db[1]):
+            raise ConfigError("snr_db: give two numbers, or [inf, inf] for no noise")
+        for values in zip(*ranges, strict=True):
+            Augmentation(*values)
+
+    def draw(self, random: np.random.Generator) -> Augmentation:
+        """What is done to one recording."""
+        chosen = random.random(4) < self.share
+        stretch, pitch, rt60_s, snr_db = (
+            low if low == high else float(random.uniform(low, high))
+            for low, high in (self.stretch, self.pitch, self.rt60_s, self.snr_db)
+        )
+        return Augmentation(
+            stretch if chosen[0] else 1.0, pitch if chosen[1] else 0.0, rt60_s if chosen[2] else 0.0,
+            snr_db if chosen[3] else math.inf,
+        )  # fmt: skip
+
+
 def augment(
     samples: FloatArray, sample_rate: int, settings: Augmentation, random: np.random.Generator,
     noise: FloatArray | None = None,

@@ -209,6 +209,6 @@ def _model(name: str | None, job: Job) -> tuple[dict[str, Any], NDArray[np.float
     try:
         quantizer = UnitModel.load(name or "default", offline=True).quantizer
         codebook = quantizer.decode(torch.arange(card.num_units)).float().numpy()
-    except CheckpointError:
-        pass  # the encoder is not at hand; its units can be drawn all the same, in colours that mean nothing
+    except (CheckpointError, ConfigError):
+        pass  # no encoder at hand, or no codebook: units can be drawn all the same, in colours that mean nothing
     return dataclasses.asdict(card), codebook

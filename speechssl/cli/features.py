@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layer", type=int, metavar="L", help="layer k is what block k returns; 0 enters the first block"
     )
     parser.add_argument("--model", metavar="DIR", help="take encoder and layer from this unit model")
+    parser.add_argument("--soft", action="store_true", help="soft units of --model: what its prediction head projects")
     parser.add_argument("--format", default="npy", choices=("npy", "ark", "npz", "safetensors", "tar"))
     parser.add_argument("--offline", action="store_true", help="never use the network")
     _extraction.add_running(parser)
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     report = run_features(
         _extraction.open_input(args),
         args.output,
-        ModelSpec(args.model, args.encoder, args.layer, None, args.offline),
+        ModelSpec(args.model, args.encoder, args.layer, None, args.offline, args.soft),
         format=args.format,
         precision=args.precision,
         kernel=None if args.kernel == "auto" else args.kernel,

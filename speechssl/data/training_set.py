@@ -16,6 +16,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from speechssl.audio.augment import Drawing, augment
 from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching, plan_batches
 from speechssl.data.corpus import Corpus, probe_utterance, read_utterance
@@ -40,7 +41,8 @@ class TrainingSet:
     groups: np.ndarray | None = None  # [N] int64
     group_names: tuple[str, ...] = ()
     normalize: bool = False  # zero mean and unit variance of every whole utterance
-    noise: Corpus | None = None  # recordings of which each batch gets one, for objectives that mix
+    noise: Corpus | None = None  # recordings of which each batch gets one, for objectives that mix, or augmentation
+    augment: Drawing | None = None  # what happens to recordings on their way
 
     @property
     def hours(self) -> float:
@@ -51,6 +53,7 @@ class TrainingSet:
 def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
     group_by: str | None = None, noise: Corpus | None = None, threads: int = 8, lengths: Lengths = "headers",
+    augment: Drawing | None = None,
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
 
@@ -58,7 +61,8 @@ def open_training_set(
     utt2dur). Batches are planned by it; what proves unreadable is found when its turn comes.
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
-    cannot be used. group_by: the name of an extra value (such as "utt2lang"), or "speaker".
+    cannot be used. group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those
+    of the recording as it is; a stretched one is out of step with them.
     Raises DataError where nothing can be used.
     """
     with ThreadPoolExecutor(threads) as pool:
@@ -77,7 +81,7 @@ def open_training_set(
         raise DataError(f"{corpus.source}: none of {len(utterances)} utterances can be used ({reasons})")
     groups, names = (None, ()) if group_by is None else _groups(utterances, group_by)
     return TrainingSet(corpus, sample_rate, seconds, tuple(failures), frame_labels, groups, names, normalize,
-                       noise)  # fmt: skip
+                       noise, augment)  # fmt: skip
 
 
 def _seconds(utterance: Utterance) -> float | str:
@@ -186,7 +190,8 @@ class Batches:
     ) -> Iterator[tuple[Batch | None, Failures]]:
         """Batches by number, read ahead by the workers, in order."""
         data = self.data
-        reader = _Reader(data.sample_rate, int(self.batching.crop_s * data.sample_rate), self.hop, data.normalize)
+        limit = int(self.batching.crop_s * data.sample_rate)
+        reader = _Reader(data.sample_rate, limit, self.hop, data.normalize, data.augment)
         orders = _Orders(self, batches, numbers, epoch)
         # Forked, as this loader's users expect: a stop sent to the whole group would end a fork server and its workers.
         loader: DataLoader[_Read] = DataLoader(
@@ -261,24 +266,24 @@ class _Reader(Dataset[_Read]):
     limit: int  # samples
     hop: int
     normalize: bool
+    augment: Drawing | None
 
     def __getitem__(self, order: _Order) -> _Read:
-        waves, kept, starts, failures = [], [], [], []
+        waves, kept, starts, sizes = [], [], [], []
+        failures: list[tuple[str, str]] = []
+        noise = self._noise(order, failures)
         for place, (utterance, seed) in enumerate(zip(order.utterances, order.seeds, strict=True)):
             try:
                 wave, start = self._read(utterance, seed)
             except AudioError as error:
                 failures.append((utterance.id, error.code))
                 continue
+            sizes.append(len(wave))
+            if self.augment is not None:
+                wave = self._changed(wave, self.augment, seed, noise)
             waves.append(torch.from_numpy(wave))
             kept.append(place)
             starts.append(start)
-        noise = None
-        if order.noise is not None:
-            try:
-                noise = torch.from_numpy(self._read(order.noise, order.seeds[0])[0])
-            except AudioError as error:
-                failures.append((order.noise.id, error.code))
         batch = None
         if waves:
             batch = Batch(
@@ -286,20 +291,41 @@ class _Reader(Dataset[_Read]):
                 lengths=torch.tensor([len(wave) for wave in waves]),
                 seeds=torch.tensor([order.seeds[place] for place in kept]),
                 ids=tuple(order.utterances[place].id for place in kept),
-                noise=noise,
+                noise=None if noise is None else torch.from_numpy(noise),
+                source_lengths=None if self.augment is None else torch.tensor(sizes),
             )
         return _Read(batch, tuple(kept), tuple(starts), tuple(failures))
+
+    def _noise(self, order: _Order, failures: list[tuple[str, str]]) -> np.ndarray | None:
+        if order.noise is None:
+            return None
+        try:
+            return self._read(order.noise, order.seeds[0])[0]
+        except AudioError as error:
+            failures.append((order.noise.id, error.code))
+            return None
+
+    def _changed(self, wave: np.ndarray, settings: Drawing, seed: int, noise: np.ndarray | None) -> np.ndarray:
+        """differs: normalised over the crop, which is all that was changed."""
+        random = np.random.default_rng((seed, 12))
+        changed = augment(wave, self.sample_rate, settings.draw(random), random, noise)
+        return _normalized(changed) if self.normalize else changed
 
     def _read(self, utterance: Utterance, seed: int) -> tuple[np.ndarray, int]:
         """Samples, cropped at a multiple of the hop so that labels stay in step, and where they start."""
         samples = read_utterance(utterance, sample_rate=self.sample_rate).samples
-        if self.normalize and len(samples):
-            wide = samples.astype(np.float64)
-            samples = ((wide - wide.mean()) / np.sqrt(wide.var() + 1e-5)).astype(np.float32)
+        if self.normalize and self.augment is None:
+            samples = _normalized(samples)
         if len(samples) <= self.limit:
             return samples, 0
         start = int(np.random.default_rng(seed).integers((len(samples) - self.limit) // self.hop + 1)) * self.hop
         return samples[start : start + self.limit], start
+
+
+def _normalized(samples: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance."""
+    wide = samples.astype(np.float64)
+    return ((wide - wide.mean()) / np.sqrt(wide.var() + 1e-5)).astype(np.float32) if len(samples) else samples
 
 
 def _ignore_signals(_: int) -> None:

@@ -16,7 +16,7 @@ from speechssl.data.utterance import Utterance
 from speechssl.encoders.pretrained import Pretrained
 from speechssl.errors import AudioError
 from speechssl.extract.job import Job
-from speechssl.quantizers import Quantizer
+from speechssl.quantizers import Quantizer, SoftQuantizer
 
 _BLOCK_S = 10.0  # of audio decoded at once
 
@@ -112,7 +112,7 @@ class Encoder:
         second = next(blocks, None)
         if first is None or second is None:
             return np.zeros((0, 0), np.float32) if first is None else first
-        if self._quantizer is not None:
+        if self.job.kind == "units":
             return np.concatenate([first, second, *blocks])
         shape = (0, first.shape[1])
         with spool.open("wb") as file:
@@ -130,8 +130,11 @@ class Encoder:
                     raise AudioError("non-finite-features", f"{utterance.shown}: the encoder gave NaN or infinity")
                 if self._quantizer is None:
                     yield block.float().cpu().numpy()
-                else:
+                elif self.job.kind == "units":
                     yield self._quantizer.encode(block).cpu().numpy()
+                else:
+                    assert isinstance(self._quantizer, SoftQuantizer)
+                    yield self._quantizer.soft(block).cpu().numpy()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

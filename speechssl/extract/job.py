@@ -139,23 +139,28 @@ class ModelSpec:
     layer: int | None = None
     kmeans: str | None = None
     offline: bool = False
+    soft: bool = False  # features: what a unit model's quantizer makes of frames before it chooses a unit
 
     def identify(self, kind: Literal["units", "features"]) -> ModelIdentity:
         """Which model this is. Cheap for a unit model: its card is read, not its weights."""
         self._check(kind)
         if self.unit_model is not None:
-            return _of_card(Path(self.unit_model), kind)
+            return _of_card(Path(self.unit_model), quantized=kind == "units" or self.soft)
         return _of_model(*self.load(kind))
 
     def load(self, kind: Literal["units", "features"]) -> "tuple[Pretrained, int, Quantizer | None]":
-        """Encoder, layer and (for units) quantizer. Raises CheckpointError, ConfigError."""
+        """Encoder, layer and (for units, hard or soft) quantizer. Raises CheckpointError, ConfigError."""
+        from speechssl.quantizers import SoftQuantizer
         from speechssl.units.model import UnitModel
 
         self._check(kind)
         pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
         if self.unit_model is not None:
             model = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
-            return model.pretrained, model.layer, model.quantizer if kind == "units" else None
+            if self.soft and not isinstance(model.quantizer, SoftQuantizer):
+                raise ConfigError(f"{self.unit_model}: its units are not soft; those of a prediction head are "
+                                  "(recipes/conf/soft_units.toml)")  # fmt: skip
+            return model.pretrained, model.layer, model.quantizer if kind == "units" or self.soft else None
         assert pretrained is not None
         from speechssl.convert import kmeans_by_name
 
@@ -173,6 +178,8 @@ class ModelSpec:
         return pretrained, layer, UnitModel(pretrained, layer, kmeans).quantizer
 
     def _check(self, kind: str) -> None:
+        if self.soft and (kind == "units" or self.unit_model is None):
+            raise ConfigError("soft units are features of a unit model: speechssl features --model DIR --soft")
         if self.unit_model is not None:
             if self.layer is not None or self.kmeans is not None:
                 raise ConfigError("a unit model has its own layer and k-means: leave --layer and --kmeans out")
@@ -213,10 +220,10 @@ def _load_encoder(spec: str, offline: bool) -> "Pretrained":
     return convert.load_encoder(spec, offline=offline)
 
 
-def _of_card(folder: Path, kind: str) -> ModelIdentity:
+def _of_card(folder: Path, *, quantized: bool) -> ModelIdentity:
     card = read_card(find(folder))
     identity = ModelIdentity(card.encoder, card.layer, card.sample_rate, card.rate_hz, card.frame_rule, card.name)
-    if kind == "features":
+    if not quantized:
         return identity
     return dataclasses.replace(identity, quantizer=card.quantizer, num_units=card.num_units, unit_model=card.sha256)
 

@@ -30,3 +30,12 @@ class Quantizer(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """What `from_tensors` of the same class needs, for safetensors."""
         ...
+
+
+@runtime_checkable
+class SoftQuantizer(Quantizer, Protocol):
+    """A quantizer that knows more than the unit it chooses. D dimensions."""
+
+    def soft(self, frames: Tensor) -> Tensor:
+        """Soft units [..., D] float32 of frames [..., C]."""
+        ...

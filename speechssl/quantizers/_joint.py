@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from speechssl.errors import CheckpointError, DataError
+from speechssl.quantizers._checks import check_ids
 from speechssl.quantizers.kmeans import KMeans
 
 _MOST_UNITS = 1 << 24  # as a unit model's card has it
@@ -56,9 +57,7 @@ class Joint:
 
     def codes(self, ids: Tensor) -> Tensor:
         """The entry of each codebook, [..., G] int64, of units [...]. DataError for units that do not exist."""
-        if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < self.size):
-            raise DataError(f"unit ids must lie in 0..{self.size - 1}, found {int(ids.min())}..{int(ids.max())}")
-        rest, found = ids.long(), []
+        rest, found = check_ids(ids, self.size), []
         for size in reversed(self.sizes):
             found.append(rest % size)
             rest = rest // size

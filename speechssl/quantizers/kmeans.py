@@ -19,6 +19,7 @@ from torch import Tensor
 
 from speechssl.errors import CheckpointError, DataError
 from speechssl.quantizers import kmeans_int8
+from speechssl.quantizers._checks import check_ids
 from speechssl.quantizers.kmeans_int8 import Codebook, Codes, Exact
 
 _SCORES_PER_BLOCK = 1 << 21  # 8 MiB of float32 scores: measured best from 2 to 16 MiB
@@ -70,9 +71,7 @@ class KMeans:
 
     def decode(self, ids: Tensor) -> Tensor:
         """Centroids [..., C] float32 for ids [...], on the device of the ids."""
-        if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < self.size):
-            raise DataError(f"unit ids must lie in 0..{self.size - 1}, found {int(ids.min())}..{int(ids.max())}")
-        return self.centroids.to(ids.device)[ids.long()]
+        return self.centroids.to(ids.device)[check_ids(ids, self.size)]
 
     @torch.inference_mode()
     def encode(self, frames: Tensor) -> Tensor:

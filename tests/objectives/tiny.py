@@ -33,6 +33,12 @@ class Case:
 
 
 TINY: dict[str, list[Case]] = {
+    "augmentation_invariant": [
+        # nothing is drawn here: speech is changed before
+        Case({"hidden": [32]}, labels=True, draws=False, lr=1e-2),
+        Case({"hidden": [], "layer": 1}, labels=True, draws=False, lr=1e-2),
+        Case({"hidden": [24, 24]}, "tdnn", encoders.TINY["tdnn"][0], labels=True, draws=False, lr=1e-2),
+    ],
     "best_rq": [
         Case({**STARTS, "entries": 40, "code_dim": 4, "num_mels": 20}),
         Case({**STARTS, "entries": 40, "code_dim": 4, "num_mels": 20, "stack": 1}, family="sew", encoder=SQUEEZED),
