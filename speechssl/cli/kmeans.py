@@ -22,16 +22,14 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
 import sys
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechssl.cli import _extraction
+from speechssl.cli._folder import new_folder
 from speechssl.cli._kmeans import Part, ProgressFile, identity_of, part_of
 from speechssl.errors import ConfigError, DataError
 
@@ -102,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     spec = ModelSpec(None, args.encoder, args.layer, None, args.offline)
     with kmeans_parallel.joined(timeout_s=args.process_timeout) as processes:
         writes = processes.rank == 0
-        with _new_folder(Path(args.output), args.overwrite) if writes else nullcontext() as folder:
+        with new_folder(Path(args.output), args.overwrite) if writes else nullcontext() as folder:
             pretrained, layer, _ = spec.load("features")
             if args.from_file:
                 report = _wrap(args, pretrained, layer, folder) if folder else {}
@@ -317,31 +315,6 @@ def _save(
     model.save(folder, embed_encoder=not args.no_embed_encoder)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "kmeans.json").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _new_folder(final: Path, overwrite: bool) -> Iterator[Path]:
-    """A scratch folder that takes the place of `final` once everything in it is written and on the disk."""
-    from speechssl.extract import atomic
-
-    if final.exists() and not overwrite and not (final.is_dir() and not any(final.iterdir())):
-        raise ConfigError(f"{final} is there already: choose another folder, or give --overwrite")
-    if overwrite and final.is_dir() and any(final.iterdir()) and not (final / "card.json").exists():
-        raise ConfigError(f"{final} is no unit model (no card.json): not overwritten")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    atomic.clean_abandoned(final.parent, final.name)
-    with atomic.scratch(final.parent, final.name) as scratch:
-        yield scratch
-        for path in [*scratch.rglob("*"), scratch]:
-            atomic.sync(path)
-        if final.exists():
-            old = final.with_name(f".old-{final.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
-            final.rename(old)
-            scratch.rename(final)
-            shutil.rmtree(old)
-        else:
-            scratch.rename(final)
-        atomic.sync(final.parent)
 
 
 def _text(report: dict[str, Any]) -> str:
