@@ -9,14 +9,12 @@ are left out and listed; the exit code is 1 then.
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.encoders.pretrained import Pretrained
     from speechssl.metrics.alignments import Alignments
 
 SUMMARY = "all layers of an encoder: probe, PNMI, boundaries, ABX"
@@ -59,6 +57,7 @@ def layers(args: argparse.Namespace) -> dict[str, Any]:
 
     from speechssl import convert
     from speechssl.cli._score_output import defined
+    from speechssl.cli._speech import Speech
     from speechssl.errors import DataError
     from speechssl.metrics.alignments import read_alignments
     from speechssl.units import layer_sweep
@@ -78,7 +77,7 @@ def layers(args: argparse.Namespace) -> dict[str, Any]:
             vocabulary.setdefault(label, len(vocabulary))
     skipped: dict[str, str] = {}
     speech = {
-        name: _Speech(pretrained, spec, found[name], args.max_s, args.device, skipped)
+        name: Speech(pretrained, spec, found[name], args.max_s, args.device, skipped)
         for name, spec in (("train", args.train), ("test", args.test))
     }
     try:
@@ -115,47 +114,6 @@ def _abx(
                      distance="identical" if kind == "units" else "angular")  # fmt: skip
         row |= {f"abx_{kind}_within": scores.within, f"abx_{kind}_across": scores.across}
     return row
-
-
-class _Speech:
-    """A corpus, encoded utterance by utterance; what cannot be used goes into `skipped`."""
-
-    def __init__(
-        self, pretrained: "Pretrained", spec: str, alignments: "Alignments", max_s: float, device: str,
-        skipped: dict[str, str],
-    ) -> None:  # fmt: skip
-        from speechssl.data.corpus import open_corpus
-
-        self.pretrained, self.max_s, self.device, self.skipped = pretrained, max_s, device, skipped
-        self.utterances = [u for u in open_corpus(spec).utterances if u.id in alignments]
-
-    def layers(self) -> "Iterator[tuple[str, list[Tensor]]]":
-        """Every layer [T, C] of each utterance."""
-        for name, wav in self._waves():
-            yield name, self.pretrained.all_layers(wav)
-
-    def layer(self, number: int) -> "Iterator[tuple[str, Tensor]]":
-        """One layer [T, C] of each utterance, on the CPU."""
-        for name, wav in self._waves():
-            yield name, self.pretrained.features(wav, number).float().cpu()
-
-    def _waves(self) -> "Iterator[tuple[str, Tensor]]":
-        import torch
-
-        from speechssl.data.corpus import read_utterance
-        from speechssl.errors import AudioError
-
-        rate = self.pretrained.encoder.sample_rate
-        for utterance in self.utterances:
-            try:
-                samples = read_utterance(utterance, sample_rate=rate, max_s=self.max_s).samples
-            except AudioError as error:
-                self.skipped[utterance.id] = f"{error.code}\t{error}"
-                continue
-            if len(samples) < self.pretrained.encoder.receptive_field:
-                self.skipped[utterance.id] = f"too-short\t{len(samples)} samples are no frame"
-                continue
-            yield utterance.id, torch.from_numpy(samples).to(self.device)
 
 
 def _lines(row: dict[str, Any]) -> list[str]:

@@ -17,9 +17,11 @@ from speechssl.cli import (
     _score_boundaries,
     _score_edits,
     _score_layers,
+    _score_neighbours,
     _score_probe,
     _score_sharing,
     _score_similarity,
+    _score_utterances,
 )
 
 if TYPE_CHECKING:
@@ -29,12 +31,11 @@ if TYPE_CHECKING:
 
     from speechssl.metrics.unit_report import UnitReport
 
-SUMMARY = (
-    "measure units and features: PNMI, purities, bitrate, boundaries, edits, ABX, a phone probe, likeness of layers"
-)
+SUMMARY = "measure units and features: PNMI, purities, boundaries, edits, ABX, probes, neighbours, likeness of layers"
 _OTHERS: dict[str, Any] = {  # kind: module
     "abx": _score_abx, "boundaries": _score_boundaries, "edits": _score_edits, "layers": _score_layers,
-    "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity,
+    "neighbours": _score_neighbours, "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity,
+    "utterances": _score_utterances,
 }  # fmt: skip
 
 
