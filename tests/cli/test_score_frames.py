@@ -57,7 +57,7 @@ def test_abx_of_features_and_units(speech: Path, tmp_path: Path, capsys: pytest.
     assert features["within"] < 0.1 and features["across"] < 0.1  # MFCCs tell these phones apart
     units = scored(capsys, "abx", speech / "units", *where)
     assert units["distance"] == "identical" and units["within"] < 0.3
-    alone = scored(capsys, "abx", speech / "feats", *where, "--on", "phone", "--any-context")
+    alone = scored(capsys, "abx", speech / "feats", *where, "--on", "phone", "--context", "any")
     assert alone["cells_within"] == 2 * 6 and alone["within"] < 0.1  # 2 speakers, 6 ordered pairs of A, I, S
     assert main(["score", "abx", str(speech / "feats"), *map(str, where)]) == 0
     text = capsys.readouterr().out
