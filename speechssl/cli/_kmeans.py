@@ -99,3 +99,44 @@ def identity_of(path: str | Path) -> list[tuple[str, int, int]]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path, path.with_suffix(".len")]
     facts = [(file, file.stat()) for file in files if file.is_file()]
     return [(os.path.relpath(file, path), stat.st_size, stat.st_mtime_ns) for file, stat in facts]
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for a terminal."""
+    lines = [f"{report['output']}: unit model of {report['num_units']} units, {report['dim']} channels"]
+    if "usage" in report:
+        usage, total = report["usage"], sum(report["usage"])
+        run = report["runs"][report["best_run"]]
+        ended = "converged" if run["converged"] else "stopped at the limit"
+        lines += [
+            f"  inertia {report['inertia']:.6g} per frame after {len(run['inertia']) - 1} iterations ({ended})",
+            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}, {report['empty_units']} empty, "
+            f"largest {100 * max(usage) / total:.2f} %, smallest {100 * min(usage) / total:.2f} % of frames",
+            f"  {report['frames_seen']} frames seen, {report['frames_sampled']} sampled; "
+            f"{sum(run['refilled'] for run in report['runs'])} empty units refilled; "
+            f"at most {report['ram_bytes'] / 2**20:.0f} MiB beside the encoder; {report['seconds']:.1f} s",
+        ]
+    if "codebooks" in report:
+        sizes = " x ".join(str(book["num_units"]) for book in report["codebooks"])
+        lines += [
+            f"  {report['kind']} of {sizes}: inertia {report['inertia']:.6g} per frame"
+            + (
+                f" (by codebook: {', '.join(f'{value:.6g}' for value in report['inertias'])})"
+                if report["inertias"]
+                else ""
+            ),
+            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}; "
+            f"{report['frames_seen']} frames seen, {report['frames_sampled']} sampled; {report['seconds']:.1f} s",
+        ]
+    if "levels" in report:
+        sizes = " x ".join(map(str, report["levels"]))
+        evenly = ", ".join(f"{value:.1f}" for value in report["level_perplexities"])
+        lines += [
+            f"  fsq of {sizes}: inertia {report['inertia']:.6g} per frame, {100 * report['explained']:.1f} % of the "
+            f"variance is quantized",
+            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}, of levels {evenly}; "
+            f"{report['frames_seen']} frames seen, {report['frames_sampled']} sampled; {report['seconds']:.1f} s",
+        ]
+    if report.get("skipped"):
+        lines.append(f"  {len(report['skipped'])} utterances skipped; reasons in {report['output']}/kmeans.json")
+    return "\n".join([*lines, *(f"  {problem}" for problem in report.get("problems", ()))])

@@ -4,6 +4,7 @@
     speechssl kmeans data/train -o model --encoder mfcc -k 100 --restarts 3 --full
     speechssl kmeans --features features-out -o model --encoder hubert-base-ls960 --layer 9 -k 500
     speechssl kmeans data/train -o model --encoder hubert-base-ls960 --layer 9 -k 32 --quantizer product --codebooks 2
+    speechssl kmeans data/train -o model --encoder hubert-base-ls960 --layer 9 --quantizer fsq --levels 8,5,5,5
     speechssl kmeans --from-file km500.bin -o model --encoder hubert-base-ls960 --layer 9
 
 Frames come straight from the encoder; a sample of at most --max-frames of them, chosen by hash of utterance id and
@@ -11,7 +12,8 @@ frame number, is held in memory. --full goes on with exact passes over all frame
 features first where the encoder is slow); ended and started again, it goes on after the last finished pass. Under
 torchrun, several processes on one machine or many share the work; the result is the same (docs/kmeans.md).
 --quantizer product splits the channels among several codebooks, residual lets each quantize what those before it left;
-a unit then is what they say together, one of K^G numbers.
+a unit then is what they say together, one of K^G numbers. fsq learns no centroids: the frames' largest principal
+components are rounded to a grid of --levels, 8,5,5,5 for 1,000 units.
 --from-file reads scikit-learn joblib files, faiss indexes, .npy, .npz, .pt, .safetensors; nothing in them is run.
 MODEL is what `speechssl units --model` takes; MODEL/kmeans.json is the report.
 
@@ -30,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl.cli import _extraction
 from speechssl.cli._folder import new_folder
-from speechssl.cli._kmeans import Part, ProgressFile, identity_of, part_of
+from speechssl.cli._kmeans import Part, ProgressFile, identity_of, part_of, text
 from speechssl.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from speechssl.extract.job import Job, ModelSpec
     from speechssl.extract.stream import FeatureStream
     from speechssl.quantizers import Quantizer
+    from speechssl.quantizers.fsq_fit import FSQReport
     from speechssl.quantizers.joint_fit import JointReport
     from speechssl.quantizers.kmeans_fit import Features, FitReport
     from speechssl.quantizers.kmeans_parallel import Processes
@@ -66,9 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                      help="stop when inertia falls by a smaller share (default 1e-4)")  # fmt: skip
     fit.add_argument("--max-frames", type=int, default=1_000_000, metavar="N",
                      help="frames held in memory, 4 bytes x channels x 2 each (default 1000000)")  # fmt: skip
-    fit.add_argument("--quantizer", choices=("kmeans", "product", "residual"), default="kmeans",
-                     help="one codebook (default), or several of K entries each")  # fmt: skip
+    fit.add_argument("--quantizer", choices=("kmeans", "product", "residual", "fsq"), default="kmeans",
+                     help="one codebook (default), or several of K entries each, or a grid")  # fmt: skip
     fit.add_argument("--codebooks", type=int, metavar="G", help="of product and residual (default 2)")
+    fit.add_argument("--levels", metavar="L,L,...", help="of fsq: of each direction, 3 or more")
     fit.add_argument("--full", action="store_true", help="then exact passes over all frames")
     card = parser.add_argument_group("card")
     card.add_argument("--name", default="", help="of the unit model, for people")
@@ -111,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     if writes:
         _progress_file(args, {}).remove()
         report = {"output": args.output, **report}
-        print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else _text(report))
+        print(json.dumps(report, indent=2, ensure_ascii=False) if args.json else text(report))
         for name, reason in list(skipped.items())[: None if args.json else 20]:
             print(f"skipped: {name}\t{reason[0]}\t{reason[1]}", file=sys.stderr)
     return 1 if skipped and writes else 0  # one voice: torchrun ends all where one leaves with 1
@@ -121,10 +125,14 @@ def _check(args: argparse.Namespace) -> None:
     sources = [bool(args.input), args.features is not None, args.from_file is not None]
     if sum(sources) != 1:
         raise ConfigError("give one of INPUT, --features DIR and --from-file FILE")
-    if args.from_file is None and args.num_units is None:
+    if (args.quantizer == "fsq") != (args.levels is not None):
+        raise ConfigError("--quantizer fsq and --levels L,L,... (such as 8,5,5,5) go together")
+    if args.quantizer == "fsq" and args.num_units is not None:
+        raise ConfigError("--num-units has no effect on fsq: its units follow from --levels")
+    if args.from_file is None and args.num_units is None and args.quantizer != "fsq":
         raise ConfigError("say how many units: --num-units K")
-    if args.quantizer == "kmeans" and args.codebooks is not None:
-        raise ConfigError("--codebooks has no effect on one codebook: choose --quantizer product or residual")
+    if args.quantizer in ("kmeans", "fsq") and args.codebooks is not None:
+        raise ConfigError(f"--codebooks has no effect on {args.quantizer}: choose --quantizer product or residual")
     if args.quantizer != "kmeans" and (args.full or args.from_file):
         raise ConfigError(f"--quantizer {args.quantizer} learns from a sample: leave --full and --from-file out")
     if args.workers is not None and args.workers < 0:
@@ -198,10 +206,11 @@ def _fit(
     layer: int,
     corpus: object,
     processes: "Processes",
-) -> "tuple[Quantizer, FitReport | JointReport]":
+) -> "tuple[Quantizer, FitReport | JointReport | FSQReport]":
     """corpus: whatever tells this one from others."""
     from speechssl import __version__
     from speechssl.encoders import layer_dim
+    from speechssl.quantizers.fsq_fit import fit_fsq
     from speechssl.quantizers.joint_fit import fit_joint
     from speechssl.quantizers.kmeans_fit import fit
 
@@ -226,6 +235,8 @@ def _fit(
     if args.quantizer != "kmeans":
         if processes.size > 1:
             raise ConfigError(f"--quantizer {args.quantizer} is learned by one process: leave torchrun out")
+        if args.quantizer == "fsq":
+            return fit_fsq(checked, levels=_levels(args.levels), seed=args.seed, max_frames=args.max_frames)
         num_codebooks = 2 if args.codebooks is None else args.codebooks
         return fit_joint(args.quantizer, checked, num_codebooks=num_codebooks, device=args.device, log=log, **settings)
     return fit(
@@ -239,11 +250,18 @@ def _fit(
     )
 
 
+def _levels(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--levels {text}: integers with commas between them, such as 8,5,5,5") from None
+
+
 def _progress_file(args: argparse.Namespace, decides: dict[str, Any]) -> ProgressFile:
     return ProgressFile(Path(args.output), decides)
 
 
-def _training(fitted: "FitReport | JointReport") -> dict[str, Any]:
+def _training(fitted: "FitReport | JointReport | FSQReport") -> dict[str, Any]:
     """What the card says of the fit: nothing that differs between two runs of the same command."""
     from speechssl import __version__
 
@@ -315,34 +333,3 @@ def _save(
     model.save(folder, embed_encoder=not args.no_embed_encoder)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "kmeans.json").write_text(text, encoding="utf-8")
-
-
-def _text(report: dict[str, Any]) -> str:
-    lines = [f"{report['output']}: unit model of {report['num_units']} units, {report['dim']} channels"]
-    if "usage" in report:
-        usage, total = report["usage"], sum(report["usage"])
-        run = report["runs"][report["best_run"]]
-        ended = "converged" if run["converged"] else "stopped at the limit"
-        lines += [
-            f"  inertia {report['inertia']:.6g} per frame after {len(run['inertia']) - 1} iterations ({ended})",
-            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}, {report['empty_units']} empty, "
-            f"largest {100 * max(usage) / total:.2f} %, smallest {100 * min(usage) / total:.2f} % of frames",
-            f"  {report['frames_seen']} frames seen, {report['frames_sampled']} sampled; "
-            f"{sum(run['refilled'] for run in report['runs'])} empty units refilled; "
-            f"at most {report['ram_bytes'] / 2**20:.0f} MiB beside the encoder; {report['seconds']:.1f} s",
-        ]
-    if "codebooks" in report:
-        sizes = " x ".join(str(book["num_units"]) for book in report["codebooks"])
-        lines += [
-            f"  {report['kind']} of {sizes}: inertia {report['inertia']:.6g} per frame"
-            + (
-                f" (by codebook: {', '.join(f'{value:.6g}' for value in report['inertias'])})"
-                if report["inertias"]
-                else ""
-            ),
-            f"  usage: perplexity {report['perplexity']:.1f} of {report['num_units']}; "
-            f"{report['frames_seen']} frames seen, {report['frames_sampled']} sampled; {report['seconds']:.1f} s",
-        ]
-    if report.get("skipped"):
-        lines.append(f"  {len(report['skipped'])} utterances skipped; reasons in {report['output']}/kmeans.json")
-    return "\n".join([*lines, *(f"  {problem}" for problem in report.get("problems", ()))])

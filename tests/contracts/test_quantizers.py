@@ -6,6 +6,7 @@ from torch import Tensor
 
 from speechssl.errors import DataError
 from speechssl.quantizers import Quantizer
+from speechssl.quantizers.fsq_fit import fit_fsq
 from speechssl.quantizers.kmeans import KMeans
 from speechssl.quantizers.product import Product
 from speechssl.quantizers.residual import Residual
@@ -17,7 +18,12 @@ def books(*shapes: tuple[int, int], scale: float = 1.0) -> list[KMeans]:
     return [KMeans(torch.randn(*shape, generator=generator) * scale**g) for g, shape in enumerate(shapes)]
 
 
+def grid() -> Quantizer:
+    return fit_fsq(lambda: [("a", torch.randn(300, 24, generator=torch.Generator().manual_seed(4)))], levels=(10, 5))[0]
+
+
 MAKERS = {  # of 50 units and 24 channels
+    "fsq": grid,
     "kmeans": lambda: books((50, 24))[0],
     "product": lambda: Product(books((5, 14), (10, 10))),
     # coarse to fine, so that the sum of two entries is nearest to the first of them
