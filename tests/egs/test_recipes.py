@@ -185,3 +185,19 @@ def test_mboshi_units_are_scored_in_other_conditions_too(tmp_path: Path) -> None
     assert rows[0][-1] == "UED noise" and [row[0] for row in rows[2:]] == ["mfcc", "default"]
     for row in rows[2:]:
         assert 0 < float(row[1]) < 1 and 0 < float(row[-1]) < 1
+
+
+def test_mboshi_units_are_learned_from_units(tmp_path: Path) -> None:
+    """Soft ones, and in two iterations those that changes of the recording change less."""
+    make_mboshi(tmp_path / "corpus")
+    done = run("mboshi/unit_quality", "--corpus", "corpus", "--tiny", "true", "--models", "tdnn_soft tdnn_invariant",
+               "--changes", "", "--stop-stage", 1, "--data", tmp_path / "data", "--exp", tmp_path / "exp",
+               cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, kind in (("tdnn_soft", "cosine"), ("tdnn_invariant", "mlp")):
+        card = json.loads((tmp_path / "exp" / "tiny" / name / "model" / "card.json").read_text())
+        assert card["quantizer"]["kind"] == kind and card["num_units"] == 8
+    first, second = (
+        (tmp_path / "exp/tiny" / f"labels_{name}" / "units").read_text() for name in ("tdnn", "invariant1")
+    )
+    assert first != second

@@ -4,30 +4,30 @@
 # usage: run.sh --corpus DIR [--option value ...]
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
 #   --models "..."          of: mfcc (k-means of MFCCs), tdnn (of the built-in model's encoder), tdnn_product, tdnn_residual (two
-#                           codebooks of the root of --num-units), all learned on Mboshi train; default (the built-in model)
+#                           codebooks of the root of --num-units), tdnn_fsq (a grid), tdnn_soft (the encoder trained on to predict
+#                           tdnn's units), tdnn_invariant (a network that predicts them from changed speech), all learned on
+#                           Mboshi train; default (the built-in model)
 #   --changes "..."         of: stretch (1.2 times as fast), pitch (3 semitones up), reverb (0.4 s), noise (white, 10 dB)
-#   --num-units 100 --seed 0  of the codebooks learned here
+#   --num-units 100 --levels 5,5,4 --seed 0  of what is learned here
+#   --updates 300  of the trainings, 64 s of speech each;  --iterations 2  of tdnn_invariant
 #   --phone-shift -0.07     moves every label (see ../units/RESULTS.md);  --workers 2  processes
 #   --data data --exp exp   folders for data dirs and results
 #   --tiny true             a miniature that ends within two minutes
 #   --stage 0 --stop-stage 4
 set -euo pipefail
-corpus='' models="mfcc tdnn tdnn_product tdnn_residual default" changes="stretch pitch reverb noise" num_units=100 seed=0 phone_shift=-0.07 workers=2
-data=data exp=exp tiny=false stage=0 stop_stage=4
+corpus='' models="mfcc default tdnn tdnn_product tdnn_residual tdnn_fsq tdnn_soft tdnn_invariant"
+changes="stretch pitch reverb noise" num_units=100 levels=5,5,4 updates=300 iterations=2 seed=0 phone_shift=-0.07
+workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the Mboshi folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus
 cd "$(dirname "$0")"
 . ../../utils/path.sh
-if "$tiny"; then num_units=8 workers=0 limit=40 data="$data/tiny" exp="$exp/tiny"; else limit=0 data="$data/full"; fi
-root_units="$(awk -v v="$num_units" 'BEGIN { printf "%d", sqrt(v) + 0.5 }')"
+export data exp num_units levels updates iterations seed workers tiny
+limit=0
+if "$tiny"; then num_units=8 levels=4,3 updates=4 workers=0 limit=40 data="$data/tiny" exp="$exp/tiny"; else data="$data/full"; fi
 declare -A how=([stretch]="--stretch 1.2" [pitch]="--pitch 3" [reverb]="--reverb 0.4" [noise]="--noise 10")
-# learn MODEL ENCODER LAYER [OPTION...]: k-means on Mboshi train
-learn() {
-  once "$exp/$1/model" "$data" "$2" -- speechssl kmeans "$data/train" --encoder "$2" --layer "$3" --seed "$seed" \
-    --max-frames 300000 --workers "$workers" --quiet -o "$exp/$1/model" "${@:4}"
-}
 
 if at_stage 0 "$corpus -> Kaldi data dirs, dev in other conditions"; then
   once "$data" "$corpus/utterances.tsv" ../units/local/prepare_data.py -- \
@@ -39,28 +39,7 @@ if at_stage 0 "$corpus -> Kaldi data dirs, dev in other conditions"; then
   done
 fi
 if at_stage 1 "$data/train -> unit models"; then
-  for model in $models; do
-    mkdir -p "$exp/$model"
-    case "$model" in
-      mfcc)
-        once "$exp/encoder_mfcc" ../units/conf/mfcc.toml -- ../../utils/make_encoder.py ../units/conf/mfcc.toml "$exp/encoder_mfcc"
-        learn mfcc "$exp/encoder_mfcc" 0 --num-units "$num_units"
-        ;;
-      tdnn*)
-        once "$exp/encoder_tdnn" "$root/speechssl/assets/default/card.json" -- \
-          cp -rT "$root/speechssl/assets/default/encoder" "$exp/encoder_tdnn"
-        case "$model" in
-          tdnn) learn tdnn "$exp/encoder_tdnn" 5 --num-units "$num_units" ;;
-          *) learn "$model" "$exp/encoder_tdnn" 5 --quantizer "${model#tdnn_}" --codebooks 2 --num-units "$root_units" ;;
-        esac
-        ;;
-      default)
-        once "$exp/default/model" "$root/speechssl/assets/default/card.json" -- \
-          cp -rT "$root/speechssl/assets/default" "$exp/default/model"
-        ;;
-      *) echo "$0: --models knows mfcc, tdnn, tdnn_product, tdnn_residual and default, not $model" >&2; exit 2 ;;
-    esac
-  done
+  for model in $models; do local/model.sh "$model"; done
 fi
 if at_stage 2 "dev in all conditions -> units"; then
   for model in $models; do
