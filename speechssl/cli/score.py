@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from speechssl.cli import (
     _score_abx,
     _score_boundaries,
+    _score_durations,
     _score_edits,
     _score_layers,
     _score_neighbours,
@@ -22,6 +23,7 @@ from speechssl.cli import (
     _score_sharing,
     _score_similarity,
     _score_utterances,
+    _score_zipf,
 )
 
 if TYPE_CHECKING:
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 
     from speechssl.metrics.unit_report import UnitReport
 
-SUMMARY = "measure units and features: PNMI, purities, boundaries, edits, ABX, probes, neighbours, likeness of layers"
+SUMMARY = (
+    "measure units and features: PNMI, purities, bitrate, boundaries, durations, Zipf's law, edits, ABX, probes, "
+    "neighbours, likeness of layers"
+)
 _OTHERS: dict[str, Any] = {  # kind: module
-    "abx": _score_abx, "boundaries": _score_boundaries, "edits": _score_edits, "layers": _score_layers,
-    "neighbours": _score_neighbours, "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity,
-    "utterances": _score_utterances,
+    "abx": _score_abx, "boundaries": _score_boundaries, "durations": _score_durations, "edits": _score_edits,
+    "layers": _score_layers, "neighbours": _score_neighbours, "probe": _score_probe, "sharing": _score_sharing,
+    "similarity": _score_similarity, "utterances": _score_utterances, "zipf": _score_zipf,
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_by_hand() -> None:
     assert list(seeds([text(a), "", text(b)], 4)) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=1, max_size=6), longest=st.integers(1, 6))
 def test_they_equal_a_slow_count(rows: list[list[int]], longest: int) -> None:
     counts: Counter[tuple[int, ...]] = Counter()

@@ -135,7 +135,7 @@ def test_unigram_learns_the_words_that_a_text_is_made_of() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 29), st.integers(1, 1000)), max_size=80))
 def test_any_units_come_back(kind: str, rows: list[tuple[int, int]]) -> None:
     """Empty, single, repeated, and units that the training text lacks (20 to 29)."""
