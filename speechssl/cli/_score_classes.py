@@ -27,13 +27,19 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", metavar="FILE", help="lines `utterance group`: each group in turn is tested on "
                                                         "what all others teach; not with --train")  # fmt: skip
     parser.add_argument("--allow-missing", action="store_true", help="utterances without a label are expected")
+    parser.add_argument("--by", metavar="FILE", help="lines `utterance group`: the accuracy on each group, too")
     parser.add_argument("--answers", metavar="FILE", help="write `utterance label answer` lines to FILE, tabs between")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
 
 
-def class_row(answers: Sequence[Answer], train_labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Scores of all answers, and of each fold where there are several; train_labels: fold -> labels learned from."""
+def class_row(
+    answers: Sequence[Answer], train_labels: Mapping[str, Sequence[str]], by: str | None = None
+) -> dict[str, Any]:
+    """Scores of all answers, and of each fold where there are several.
+
+    train_labels: fold -> labels learned from. by: the file of --by. DataError where it has no group of an utterance.
+    """
     from speechssl.metrics.classification import class_scores, confusion_matrix
 
     learned = {fold: set(own) for fold, own in train_labels.items()}
@@ -49,13 +55,29 @@ def class_row(answers: Sequence[Answer], train_labels: Mapping[str, Sequence[str
         "majority": scores.majority, "utterances": scores.utterances,
         "train_utterances": {fold: len(own) for fold, own in train_labels.items()},
         "never_learned": sum(answer.label not in learned[answer.fold] for answer in answers),
-        "labels": names, "confusion": counts.tolist(),
+        "labels": names, "confusion": counts.tolist(), **({} if by is None else {"by": _by_group(answers, common, by)}),
     }  # fmt: skip
     if list(train_labels) == [""]:
         return row | {"train_utterances": row["train_utterances"][""]}
     right = {fold: [a.label == a.said for a in answers if a.fold == fold] for fold in train_labels}
     shares = {fold: sum(own) / len(own) for fold, own in right.items()}
     return row | {"folds": shares, "fold_mean": sum(shares.values()) / len(shares)}
+
+
+def _by_group(answers: Sequence[Answer], common: Mapping[str, str], path: str) -> dict[str, dict[str, Any]]:
+    from speechssl.metrics.classification import wilson_interval
+
+    group_of = groups_of(path, (answer.utterance for answer in answers))
+    rows = {}
+    for group in sorted(set(group_of.values())):
+        own = [answer for answer in answers if group_of[answer.utterance] == group]
+        right = sum(answer.label == answer.said for answer in own)
+        rows[group] = {
+            "accuracy": right / len(own), "interval": list(wilson_interval(right, len(own))), "utterances": len(own),
+            "majority": sum(answer.label == common[answer.fold] for answer in own) / len(own),
+            "said": dict(sorted(Counter(answer.said for answer in own).items())),
+        }  # fmt: skip
+    return rows
 
 
 def class_lines(row: dict[str, Any]) -> list[str]:
@@ -71,6 +93,9 @@ def class_lines(row: dict[str, Any]) -> list[str]:
                      ", ".join(f"{name} {100 * share:.2f}" for name, share in row["folds"].items()))  # fmt: skip
     else:
         lines.append(f"learned from     {row['train_utterances']} utterances")
+    for group, own in row.get("by", {}).items():
+        lines.append(f"of {group:13} {100 * own['accuracy']:.2f} %, of {own['utterances']} utterances; said: " +
+                     ", ".join(f"{name} {count}" for name, count in own["said"].items()))  # fmt: skip
     wrong = [(count, row["labels"][i], row["labels"][j]) for i, counts in enumerate(row["confusion"])
              for j, count in enumerate(counts) if count and i != j]  # fmt: skip
     for count, label, said in sorted(wrong, key=lambda item: (-item[0], item[1:]))[:5]:
@@ -99,6 +124,16 @@ def check_label_arguments(args: argparse.Namespace, *, train_needed: bool) -> No
 
 def read_folds(path: str, utterances: Iterable[str]) -> dict[str, str]:
     """Utterance -> group of --folds. DataError where one has none, and where all are in one."""
+    from speechssl.errors import DataError
+
+    found = groups_of(path, utterances)
+    if len(set(found.values())) < 2:
+        raise DataError(f"{path}: puts all {len(found)} utterances into one group; nothing is left to learn from")
+    return found
+
+
+def groups_of(path: str, utterances: Iterable[str]) -> dict[str, str]:
+    """Utterance -> group of a file of such lines. DataError where one has none."""
     from speechssl.cli._score_sharing import read_groups
     from speechssl.errors import DataError
 
@@ -106,8 +141,6 @@ def read_folds(path: str, utterances: Iterable[str]) -> dict[str, str]:
     lost = [name for name in names if name not in group_of]
     if lost:
         raise DataError(f"{path}: has no group of {len(lost)} utterances, for example {', '.join(lost[:3])}")
-    if len({group_of[name] for name in names}) < 2:
-        raise DataError(f"{path}: puts all {len(names)} utterances into one group; nothing is left to learn from")
     return {name: group_of[name] for name in names}
 
 

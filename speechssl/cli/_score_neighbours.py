@@ -82,7 +82,7 @@ def neighbours(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]
         fold: [label for name, label in zip(known, labels, strict=True) if args.folds is None or fold_of[name] != fold]
         for fold in sorted(set(fold_of.values()))
     }
-    row = class_row(answers, learned)
+    row = class_row(answers, learned, args.by)
     return row | {
         "k": args.k, "normalised": not args.plain, "leave_one_out": args.train is None and args.folds is None,
         "in_both": len(set(known) & set(asked)) if args.train is not None else 0,

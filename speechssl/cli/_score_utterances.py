@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 def utterances(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]":
     """What is printed and stored, and what was said of every utterance."""
     from speechssl import convert
-    from speechssl.cli._score_classes import Answer, check_label_arguments, class_row, read_folds
+    from speechssl.cli._score_classes import Answer, check_label_arguments, class_row, groups_of, read_folds
     from speechssl.cli._score_sharing import read_groups
     from speechssl.cli._speech import Speech
     from speechssl.errors import ConfigError
@@ -91,10 +91,10 @@ def utterances(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]
         train = _pooled(speech, args)
         tests, without = [("", train, test)], without + speech.unwanted
         in_both = len(set(train.ids) & set(test.ids))
-        groups = None if args.validation_groups is None else read_groups(Path(args.validation_groups))
+        groups = None if args.validation_groups is None else groups_of(args.validation_groups, train.ids)
     else:
         folds = read_folds(args.folds, test.ids)
-        groups = folds if args.validation_groups is None else read_groups(Path(args.validation_groups))
+        groups = folds if args.validation_groups is None else groups_of(args.validation_groups, test.ids)
         tests = [(fold, test.part(folds, fold, inside=False), test.part(folds, fold, inside=True))
                  for fold in sorted(set(folds.values()))]  # fmt: skip
     answers: list[Answer] = []
@@ -107,7 +107,7 @@ def utterances(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]
         for layer in range(len(alone)) if args.each_layer else ():
             other = _Trial(known.layer(layer), trial.labels, groups, args).said(asked.layer(layer).x)
             alone[layer] += sum(label_of[name] == s for name, s in zip(asked.ids, other, strict=True))
-    row = class_row(answers, {fold: trial.labels for (fold, _, _), trial in zip(tests, learned, strict=True)})
+    row = class_row(answers, {fold: t.labels for (fold, _, _), t in zip(tests, learned, strict=True)}, args.by)
     weights = sum(trial.probe.layer_weights for trial in learned) / len(learned)
     return row | {
         "encoder": args.encoder, "pooling": args.pooling, "layer_norm": args.layer_norm, "layer": args.layer,
@@ -162,7 +162,6 @@ class _Trial:
     ) -> None:
         import torch
 
-        from speechssl.errors import DataError
         from speechssl.metrics import utterance_probe
 
         self.labels = labels
@@ -170,9 +169,6 @@ class _Trial:
         y = torch.tensor([self.names.index(label) for label in labels])
         self.l2 = args.l2
         if self.l2 is None:
-            lost = [name for name in known.ids if groups is not None and name not in groups]
-            if lost:
-                raise DataError(f"--validation-groups has no group of {len(lost)} utterances, for example {lost[0]}")
             own = None if groups is None else [groups[name] for name in known.ids]
             aside = utterance_probe.validation_part(y.tolist(), own, seed=args.seed)
             self.l2, _ = utterance_probe.choose_l2(known.x, y, aside, num_labels=len(self.names), device=args.device)

@@ -154,20 +154,17 @@ def validation_part(labels: Sequence[int], groups: Sequence[str] | None, *, seed
 
 
 def choose_l2(
-    pooled: Tensor,
-    labels: Tensor,
-    aside: Tensor,
-    *,
-    num_labels: int,
-    grid: Sequence[float] = L2_GRID,
-    device: str = "cpu",
-) -> tuple[float, list[float]]:
+    pooled: Tensor, labels: Tensor, aside: Tensor, *, num_labels: int, grid: Sequence[float] = L2_GRID,
+    tolerance: float = 1e-4, device: str = "cpu",
+) -> tuple[float, list[float]]:  # fmt: skip
     """The L2 weight of `grid` whose probe, learned from the others, is right most often on those `aside` [N] (bool).
 
-    Of equally good ones the first. Also the accuracies of all.
+    Of equally good ones the first. Also the accuracies of all. tolerance: see `fit_utterance_probe`; looser here, where
+    probes are only compared.
     """
     found = []
     for l2 in grid:
-        probe = fit_utterance_probe(pooled[~aside], labels[~aside], num_labels=num_labels, l2=l2, device=device)
+        probe = fit_utterance_probe(pooled[~aside], labels[~aside], num_labels=num_labels, l2=l2, tolerance=tolerance,
+                                    device=device)  # fmt: skip
         found.append(float((probe.predict(pooled[aside]) == labels[aside]).double().mean()))
     return grid[found.index(max(found))], found

@@ -151,6 +151,13 @@ def test_neighbours_by_hand(units: Path, capsys: pytest.CaptureFixture[str]) -> 
     row = scored(capsys, "neighbours", units / "asked.txt", "--train", units / "units.txt", *common)
     assert (row["accuracy"], row["majority"], row["labels"]) == (0.5, 1.0, ["x", "y"])
     assert row["confusion"] == [[1, 1], [0, 0]] and row["train_utterances"] == 4 and not row["leave_one_out"]
+    (units / "by").write_text("p one\nq two\n")
+    by = scored(
+        capsys, "neighbours", units / "asked.txt", "--train", units / "units.txt", *common, "--by", units / "by"
+    )
+    assert {group: (own["accuracy"], own["said"], own["majority"]) for group, own in by["by"].items()} == {
+        "one": (1.0, {"x": 1}, 1.0), "two": (0.0, {"y": 1}, 1.0)}  # fmt: skip
+    assert by["by"]["two"]["interval"] == pytest.approx([0, 0.7935], abs=1e-4)
     alone = scored(capsys, "neighbours", units / "units.txt", *common, "--answers", units / "answers")
     assert alone["accuracy"] == 1 and alone["leave_one_out"]
     assert (units / "answers").read_text() == "x1\tx\tx\nx2\tx\tx\ny1\ty\ty\ny2\ty\ty\n"

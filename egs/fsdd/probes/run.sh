@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+# Spoken digits and their speakers (FSDD): a linear probe of all layers averaged over time, and nearest neighbours by edit distance of units.
+# usage: run.sh --corpus DIR [--option value ...]
+#   --corpus DIR            the Free Spoken Digit Dataset (recordings/DIGIT_SPEAKER_INDEX.flac), as seen from where you stand
+#   --encoders "..."        of: mfcc, untrained (the built-in encoder with fresh weights, others for every seed), builtin
+#   --units "..."           of: mfcc, untrained, builtin (k-means of these on FSDD train), default (the built-in unit model)
+#   --poolings "mean"       over time, of: mean (as SUPERB does), mean_std
+#   --seeds "0 1 2"         of k-means, of untrained weights, of the part of train on which the probe's penalty is chosen
+#   --num-units 100 -k of neighbours: --neighbours 5;  --workers 2  processes
+#   --data data --exp exp   folders for data dirs and results
+#   --tiny true             a miniature that ends within two minutes
+#   --stage 0 --stop-stage 4
+# The official split (index 0 to 4 is the test) has every speaker in both parts. digit_si: each speaker is tested on what the others teach.
+set -euo pipefail
+corpus='' encoders="mfcc untrained builtin" units="mfcc untrained builtin default" poolings=mean seeds="0 1 2" num_units=100
+neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
+. "$(dirname "$0")/../../utils/parse_options.sh"
+. "$(dirname "$0")/../../utils/stages.sh"
+if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the folder of FSDD, not '$corpus'" >&2; exit 2; fi
+absolute corpus
+cd "$(dirname "$0")"
+. ../../utils/path.sh
+. ../../utils/encoders.sh
+limit=0
+if "$tiny"; then seeds=0 num_units=20 workers=0 limit=3 data="$data/tiny" exp="$exp/tiny"; else data="$data/full"; fi
+scores="$exp/scores"
+declare -A labels=([digit]=utt2digit [speaker]=utt2spk [digit_si]=utt2digit)
+
+if at_stage 0 "$corpus -> Kaldi data dirs"; then
+  once "$data" local/prepare_data.py -- local/prepare_data.py "$corpus" "$data" --limit "$limit"
+fi
+if at_stage 1 "encoders, and codebooks of $data/train -> units of all digits"; then
+  for seed in $seeds; do
+    for encoder in $encoders $units; do make_small_encoder "$encoder" "$seed"; done
+    for model in $units; do
+      learn_units "$model" "$seed" "$data/train"
+      once "$exp/units/$model.s$seed" "$data" "$exp/models/$model.s$seed" -- speechssl units "$data/all" --model \
+        "$exp/models/$model.s$seed" --workers "$workers" --quiet -o "$exp/units/$model.s$seed"
+    done
+  done
+fi
+if at_stage 2 "all layers averaged over time -> probes"; then
+  for seed in $seeds; do
+    for encoder in $encoders; do
+      for pooling in $poolings; do
+        for task in digit speaker digit_si; do
+          out="$scores/${encoder}_$pooling.$task.s$seed.json" file="${labels[$task]}"
+          split=("$data/test" --train "$data/train" --labels "$data/all/$file")
+          if [ "$task" = digit_si ]; then split=("$data/all" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
+          once "$out" "$data" "$exp/encoders/$encoder.s$seed" -- speechssl score utterances "${split[@]}" --encoder \
+            "$exp/encoders/$encoder.s$seed" --pooling "$pooling" --seed "$seed" -o "$out"
+        done
+      done
+    done
+  done
+fi
+if at_stage 3 "units -> nearest neighbours"; then
+  for seed in $seeds; do
+    for model in $units; do
+      for task in digit speaker digit_si; do
+        out="$scores/${model}_units.$task.s$seed.json" file="${labels[$task]}" own="$exp/units/$model.s$seed"
+        split=("$own" --train "$own" --labels "$data/test/$file" --train-labels "$data/train/$file" --allow-missing)
+        if [ "$task" = digit_si ]; then split=("$own" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
+        once "$out" "$data" "$own" -- speechssl score neighbours "${split[@]}" -k "$neighbours" -o "$out"
+      done
+    done
+  done
+fi
+if at_stage 4 "scores -> table"; then
+  rows=''
+  for encoder in $encoders; do for pooling in $poolings; do rows+="${encoder}_$pooling "; done; done
+  for model in $units; do rows+="${model}_units "; done
+  ../../utils/class_table.py "$scores" "$rows" "digit speaker digit_si" "$seeds"
+fi
