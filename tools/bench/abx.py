@@ -13,10 +13,10 @@ What is done so that both compare the same frames and average alike: labels are 
 on a frame's centre fastabx counts that frame in and we do not; items that fastabx would refuse, whose frames are not
 all there, are left out; ours averages over the speakers of x as fastabx does (`pool_x_speakers`).
 
-The plain loops warp in Python, one pair of items at a time, each pair once: `loop` over frame distances from one
-product of matrices per pair, `all in the loop` over distances of frames taken one by one. They are timed on --pairs
-pairs drawn at random and extrapolated by the number of table fields; `cell by cell` each cell warps its pairs anew. Reading and averaging are not
-in them.
+The plain loops warp in Python, one pair of items at a time: `loop` over frame distances from one product of matrices
+per pair, `all in the loop` over distances of frames taken one by one; each pair once, or every cell its own
+(`cell by cell`). They are timed on --pairs pairs drawn at random and extrapolated by the number of table fields; reading
+and averaging are not in them.
 """
 
 import argparse
