@@ -3,15 +3,28 @@
     speechssl convert hubert_base_ls960.pt exp/hubert
     speechssl convert exp/hubert exp/hubert-hf --to huggingface
     speechssl convert facebook/wav2vec2-base exp/w2v2-fs2 --to fairseq2
+    speechssl convert facebook/wav2vec2-base exp/w2v2-units --to unit-model
+    speechssl convert exp/dinosr exp/dinosr-units --to unit-model --layer 5
 
 SRC: a fairseq, s3prl, torchaudio or fairseq2 file, a Hugging Face or fairseq2 folder, our own folder, a short name
 (`speechssl info --known`), a hub name, an https address. DST: a folder, new or empty. Nothing in SRC is executed.
 Tensors that only training or a head needs are left out and named.
 
+--to unit-model: the codebook that SRC was trained with, and the encoder whose frames it takes, for `speechssl units
+--model DST`. SRC then may be the folder of a training of ours, finished, too: wav2vec2, vq_wav2vec, dinosr. wav2vec
+2.0's codebooks quantize the front end, so that is all of the encoder that goes along; dinosr has one codebook for each
+of its teacher's last blocks, and --layer says which.
+
 exit code: 0 converted; 2 not readable, or the format cannot hold the model.
 """
 
 import argparse
+from typing import TYPE_CHECKING
+
+from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUMMARY = "checkpoints of other toolkits to ours and back"
 
@@ -20,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SRC, DST and what is not in SRC."""
     parser.add_argument("source", metavar="SRC", help="checkpoint: file, folder or name")
     parser.add_argument("destination", metavar="DST", help="folder to write, new or empty")
-    parser.add_argument("--to", default="speechssl", choices=("speechssl", "huggingface", "fairseq2"))
+    parser.add_argument("--to", default="speechssl", choices=("speechssl", "huggingface", "fairseq2", "unit-model"))
+    parser.add_argument("--layer", type=int, metavar="L", help="of unit-model: whose codebook, where it has several")
     parser.add_argument(
         "--normalize", choices=("yes", "no"), help="was it trained on normalised waveforms? overrules what SRC says"
     )
@@ -38,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.convert import describe, export
 
     destination = export.free_place(Path(args.destination).expanduser())
+    if args.to == "unit-model":
+        return _unit_model(args, destination)
+    if args.layer is not None:
+        raise ConfigError(f"--layer has no effect on --to {args.to}")
     normalize = None if args.normalize is None else args.normalize == "yes"
     loaded = convert.load(args.source, revision=args.revision, offline=args.offline, normalize=normalize)
     notes = export.write(destination, loaded.pretrained, args.to)
@@ -47,4 +65,43 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(values, indent=2, ensure_ascii=False))
     else:
         print("\n".join([*describe.lines(values), f"{'written':<12}{destination} ({args.to})"]))
+    return 0
+
+
+def _unit_model(args: argparse.Namespace, destination: "Path") -> int:
+    """The codebook that SRC was trained with."""
+    import json
+    from pathlib import Path
+
+    from speechssl import convert
+    from speechssl.convert import codebooks, export
+    from speechssl.training import codebook
+    from speechssl.units.card import UnitModelCard
+    from speechssl.units.model import UnitModel
+
+    source = Path(args.source).expanduser()
+    if codebook.is_run(source):
+        if args.normalize or args.revision:
+            raise ConfigError("--normalize and --revision have no effect on a training of ours")
+        trained = codebook.of_run(source, args.layer)
+    else:
+        if args.layer is not None:
+            raise ConfigError("--layer has no effect on a checkpoint: its codebooks are of one place only")
+        normalize = None if args.normalize is None else args.normalize == "yes"
+        loaded = convert.load(args.source, revision=args.revision, offline=args.offline, normalize=normalize)
+        trained = codebooks.of_checkpoint(loaded)
+    of = trained.pretrained.card
+    card = UnitModelCard(f"codebook of {of.name}", of.licence, {"codebook": {"source": source.name}})
+    model = UnitModel(trained.pretrained, trained.layer, trained.quantizer, card)
+    with export.filling(destination) as work:
+        model.save(work)
+    stored = model.describe("embedded")
+    values = {"kind": "unit model", "destination": str(destination), "num_units": model.size, "rate_hz": model.rate_hz,
+              "layer": model.layer, "encoder": of.name, "family": of.family, "quantizer": stored.quantizer.kind,
+              "sha256": model.hash}  # fmt: skip
+    lines = [
+        f"{destination}: unit model of {model.size} units, {model.rate_hz:g} Hz before merging runs",
+        f"  {stored.quantizer.kind} of layer {model.layer} of {of.name} ({of.family}), sha256 {model.hash}",
+    ]
+    print(json.dumps(values, indent=2, ensure_ascii=False) if args.json else "\n".join(lines))
     return 0

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from speechssl.convert import export_fairseq2, export_huggingface
@@ -20,18 +22,24 @@ def free_place(folder: Path) -> Path:
 def write(folder: Path, pretrained: Pretrained, to: str) -> tuple[str, ...]:
     """Write `pretrained` as "speechssl", "huggingface" or "fairseq2"; returns notes for the user.
 
-    A second folder beside it is filled and renamed. Raises CheckpointError where the format cannot hold the model.
+    All of it or nothing, see `filling`. Raises CheckpointError where the format cannot hold the model.
     """
+    with filling(folder) as work:
+        return _write(work, folder, pretrained, to)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A second folder beside a free place, to be made and filled in the block, and renamed to it at the end."""
     folder = free_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         with naming(folder):
-            notes = _write(work, folder, pretrained, to)
+            yield work
             work.replace(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return notes
 
 
 def _write(work: Path, place: Path, pretrained: Pretrained, to: str) -> tuple[str, ...]:

@@ -48,7 +48,8 @@ def load(tree: Mapping[Any, Any], *, where: str, normalization: Normalization, n
     mapped = table.to_ours(tensors, where=where)
     encoder = weights.build_encoder(family, values, mapped.tensors, where=where)
     card = weights.make_card(family, encoder, normalize=decided.value, eps=EPS, name=name, source=source)
-    return weights.Loaded(Pretrained(encoder, card), source, (*mapped.dropped, *dropped), decided.notes)
+    left = (*mapped.dropped, *dropped)
+    return weights.Loaded(Pretrained(encoder, card), source, left, decided.notes, weights.codebook_tensors(tensors))
 
 
 def _encoder_tensors(state: object, where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:

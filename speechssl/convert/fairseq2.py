@@ -60,7 +60,8 @@ def load(tree: Mapping[Any, Any], path: Path, *, normalization: Normalization) -
     model = weights.build_encoder(family, values, mapped.tensors, where=where)
     name = str(card.get("name", path.name))
     new_card = weights.make_card(family, model, normalize=decided.value, eps=EPS, name=name, source="fairseq2")
-    return weights.Loaded(Pretrained(model, new_card), "fairseq2", mapped.dropped, decided.notes)
+    codebook = weights.codebook_tensors(tensors)
+    return weights.Loaded(Pretrained(model, new_card), "fairseq2", mapped.dropped, decided.notes, codebook)
 
 
 def read(path: Path) -> dict[str, Any]:

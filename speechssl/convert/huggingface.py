@@ -53,7 +53,8 @@ def load(folder: Path, *, normalization: Normalization, name: str = "") -> weigh
     notes = decided.notes
     if raw.get("add_adapter"):
         notes += ("the adapter behind the last block is not part of the encoder: layers end with the last block",)
-    return weights.Loaded(Pretrained(model, card), "huggingface", (*mapped.dropped, *head), notes)
+    left = (*mapped.dropped, *head)
+    return weights.Loaded(Pretrained(model, card), "huggingface", left, notes, weights.codebook_tensors(tensors))
 
 
 def _do_normalize(folder: Path) -> bool | None:

@@ -6,7 +6,7 @@ slice along one dimension (the kernel's time axis in wav2vec 2.0's positional co
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,12 @@ _WEIGHT_NORM = (
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
 )
+_CODEBOOK = {
+    "quantizer.weight_proj.weight": "weight", "quantizer.entry_proj.weight": "weight",  # the second: fairseq2's
+    "quantizer.weight_proj.bias": "bias", "quantizer.entry_proj.bias": "bias",
+    "quantizer.vars": "codebook", "quantizer.codevectors": "codebook", "quantizer.entries": "codebook",
+    "project_q.weight": "projection", "final_target_proj.weight": "projection",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,12 @@ class Loaded:
     format: str  # "speechssl", "fairseq", "huggingface", "torchaudio", "fairseq2", "s3prl"
     dropped: tuple[str, ...] = ()  # tensors that only training or a head needs
     notes: tuple[str, ...] = ()  # what a user should know
+    codebook: Mapping[str, Tensor] = field(default_factory=dict)  # of `dropped`: `codebook_tensors`, see `codebooks`
+
+
+def codebook_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of wav2vec 2.0's quantizer, by what they are: weight, bias, codebook; and projection, what is behind it."""
+    return {_CODEBOOK[name]: tensor for name, tensor in tensors.items() if name in _CODEBOOK}
 
 
 def fold_weight_norm(tensors: Mapping[str, Tensor], *, where: str) -> dict[str, Tensor]:

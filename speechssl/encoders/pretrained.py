@@ -224,11 +224,12 @@ def build_empty(family: str, values: Mapping[str, Any]) -> torch.nn.Module:
 
     `values` come from outside: models of more parts than any real one are refused, because making the parts takes time.
     """
-    for key, most in _MOST_PARTS.items():
-        value = values.get(key, 0)
-        count = len(value) if isinstance(value, list | tuple) else value
-        if isinstance(count, int) and count > most:
-            raise ConfigError(f"{key}: {count} are more than any model has")
+    for part in (values, *(value for value in values.values() if isinstance(value, Mapping))):  # an encoder in another
+        for key, most in _MOST_PARTS.items():
+            value = part.get(key, 0)
+            count = len(value) if isinstance(value, list | tuple) else value
+            if isinstance(count, int) and count > most:
+                raise ConfigError(f"{key}: {count} are more than any model has")
     with torch.device("meta"):
         return encoders.build(family, values)
 

@@ -75,14 +75,24 @@ class Teacher(nn.Module):
         Before the residual and the last norm of each block, normalised over an utterance's real frames per channel;
         float32 [B, T, C] each. `x` comes from the student's front end, as in the released codes.
         """
-        if not x.shape[1]:
-            return [x] * top
         valid = valid_or_none(lengths, x.shape[1])
-        branches: list[Tensor] = []
-        x = x + self.encoder.pos_conv(x, valid)
-        for _ in self.encoder.transformer.states(x, valid, branches=branches):
-            pass
+        _, branches = run_blocks(self.encoder, x, valid)
         return [instance_norm(branch, valid) for branch in branches[-top:]]
+
+
+def run_blocks(
+    encoder: SpeechEncoder, x: Tensor, valid: Tensor | None, *, upto: int | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """What enters the first block, and what the feed-forward networks of blocks 1..upto give, [B, T, C] each.
+
+    From projected frames x [B, T, C], of which `valid` [B, T] are real; padding is finite but means nothing.
+    """
+    if not x.shape[1]:
+        return x, [x] * (encoder.num_layers if upto is None else upto)
+    branches: list[Tensor] = []
+    states = encoder.transformer.states(x + encoder.pos_conv(x, valid), valid, upto=upto, branches=branches)
+    first, *_ = states
+    return first, branches
 
 
 def instance_norm(x: Tensor, valid: Tensor | None, eps: float = 1e-5) -> Tensor:

@@ -4,9 +4,12 @@ Frames give logits, one entry per codebook is chosen, the chosen vectors stand s
 drawn with Gumbel noise and its gradient is that of the softmax at temperature τ (straight through); otherwise it is
 the largest logit.
 
+Codebooks that were trained so give units of a corpus, too: `GumbelCodebooks`.
+
 N frames, C channels, G codebooks of V entries each, D channels of the result.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechssl.errors import ConfigError
+from speechssl.errors import CheckpointError, ConfigError, DataError
+
+_MOST_UNITS = 1 << 24  # as a unit model's card has it
+_BLOCK = 4096  # frames whose logits are held at once
 
 
 @dataclass(frozen=True)
@@ -92,3 +98,85 @@ def diversity(probabilities: Tensor) -> tuple[Tensor, Tensor]:
 def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """-log(-log(u)) of uniform u, float32 on the generator's device."""
     return -torch.empty(shape, device=generator.device).exponential_(generator=generator).log()
+
+
+class GumbelCodebooks:
+    """Trained codebooks as a unit model's quantizer: the largest logit of each group, as `GumbelQuantizer` chooses.
+
+    Without noise, that is. A unit is what all groups say together, the last as the lowest digit.
+
+    weight [G V, C] and bias [G V] give the logits, codebook [G or 1, V, D / G]: one for all groups where there is one.
+    Logits are computed in float64, so that neither the batch nor the device matters.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, codebook: Tensor) -> None:
+        shapes = f"weight {list(weight.shape)}, bias {list(bias.shape)}, codebook {list(codebook.shape)}"
+        fits = weight.ndim == 2 and codebook.ndim == 3 and 0 not in (*weight.shape, *codebook.shape)
+        if not fits or bias.shape != weight.shape[:1] or len(weight) % codebook.shape[1]:
+            raise CheckpointError(f"no Gumbel quantizer has {shapes}")
+        self.entries, self.groups = codebook.shape[1], len(weight) // codebook.shape[1]
+        if len(codebook) not in (1, self.groups) or self.groups > 64 or self.size > _MOST_UNITS:
+            raise CheckpointError(f"{shapes}: codebooks for all {self.groups} groups or one for all are needed, and no "
+                                  f"more than {_MOST_UNITS} units")  # fmt: skip
+        held = {"weight": weight, "bias": bias, "codebook": codebook}
+        self._held = {name: tensor.detach().to(torch.float32).contiguous() for name, tensor in held.items()}
+        for name, tensor in self._held.items():
+            if not bool(tensor.isfinite().all()):
+                raise CheckpointError(f"a Gumbel quantizer's {name} contains NaN or infinity")
+
+    @property
+    def size(self) -> int:
+        """The number of units, V^G."""
+        return self.entries**self.groups
+
+    @property
+    def dim(self) -> int:
+        """C, the channels of a frame."""
+        return self._held["weight"].shape[1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The constructor's arguments by name."""
+        return dict(self._held)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "GumbelCodebooks":
+        """The inverse of `tensors`; CheckpointError for other names or shapes."""
+        if set(tensors) != {"weight", "bias", "codebook"}:
+            raise CheckpointError(f"a Gumbel quantizer holds weight, bias and codebook, found {sorted(tensors)}")
+        return cls(tensors["weight"], tensors["bias"], tensors["codebook"])
+
+    @torch.inference_mode()
+    def encode(self, frames: Tensor) -> Tensor:
+        """Units [...] int64 of frames [..., C], on the device of the frames. DataError for NaN or infinity."""
+        if frames.shape[-1:] != (self.dim,):
+            raise DataError(f"frames of shape {list(frames.shape)} do not fit codebooks of {self.dim} channels")
+        rows = frames.reshape(-1, self.dim)
+        if not bool(rows.isfinite().all()):
+            raise DataError("frames contain NaN or infinity, which choose nothing")
+        weight, bias = (self._held[name].to(rows.device).double() for name in ("weight", "bias"))
+        with torch.autocast(rows.device.type, enabled=False):
+            parts = [
+                torch.addmm(bias, part.double(), weight.T).unflatten(-1, (self.groups, -1)).argmax(-1)
+                for part in rows.split(_BLOCK)
+            ]
+        codes = torch.cat(parts)
+        units = codes.new_zeros(len(codes))
+        for column in codes.T:
+            units = units * self.entries + column
+        return units.view(frames.shape[:-1])
+
+    def codes(self, ids: Tensor) -> Tensor:
+        """The entry of each group, [..., G] int64, of units [...]. DataError for units that do not exist."""
+        if ids.numel() and not (int(ids.min()) >= 0 and int(ids.max()) < self.size):
+            raise DataError(f"unit ids must lie in 0..{self.size - 1}, found {int(ids.min())}..{int(ids.max())}")
+        places = torch.tensor([self.entries**g for g in reversed(range(self.groups))], device=ids.device)
+        return ids.long().unsqueeze(-1) // places % self.entries
+
+    def decode(self, ids: Tensor) -> Tensor:
+        """The codebooks' vectors [..., D] float32 for units [...], side by side, on the device of the ids.
+
+        No frames: these codebooks live in a space of their own, into which nothing maps a frame.
+        """
+        codebook = self._held["codebook"].to(ids.device).expand(self.groups, -1, -1)
+        chosen = self.codes(ids)
+        return torch.cat([codebook[group][chosen[..., group]] for group in range(self.groups)], -1)

@@ -12,7 +12,17 @@ MEL: dict[str, Any] = {key: value for key, value in BASE.items() if key != "conv
 SQUEEZED: dict[str, Any] = {**BASE, "pos_conv_kernel": 7}
 HALF: tuple[tuple[int, int, int], ...] = ((16, 10, 5), (16, 8, 4), *((16, 4, 2),) * 3)  # 100 Hz
 # Parameters that no output has a gradient for, because they learn from the objective alone.
-UNREACHED = {"vq_wav2vec": {"quantizer.codebook"}}  # of k-means: gradients pass it straight through
+UNREACHED = {
+    "vq_wav2vec": {"quantizer.codebook"},  # of k-means: gradients pass it straight through
+    # of the whole encoder, behind the last block's feed-forward network
+    "feed_forward": {
+        f"encoder.transformer.{name}.{kind}"
+        for name in ("layers.2.ffn_norm", "layers.1.ffn_norm", "norm")
+        for kind in ("weight", "bias")
+    },
+}
+# By how much a batch may differ from one by one, relative to the largest value, where 1e-5 is not to be had.
+TOLERANCE = {"feed_forward": 1e-4}  # of two frames all but alike, unit variance makes the rounding as large as they are
 
 TINY: dict[str, list[dict[str, Any]]] = {
     "cpc": [
@@ -23,6 +33,16 @@ TINY: dict[str, list[dict[str, Any]]] = {
     "data2vec2_audio": [
         {**BASE, "pos_conv_kernel": 5, "pos_conv_depth": 2},
         {**BASE, "num_heads": 8, "norm_first": True},
+    ],
+    "feed_forward": [
+        {"family": "hubert", "encoder": BASE},
+        {"family": "hubert", "encoder": LARGE},
+        {"family": "tdnn", "encoder": {"num_mels": 20, "dim": 32, "ffn_dim": 48, "dilations": (1, 2)}},
+    ],
+    "front_end": [
+        {"conv_layers": CONV},
+        {"conv_layers": CONV, "conv_norm": "layer", "conv_bias": True, "norm": False},
+        {"conv_layers": (), "num_mels": 20},
     ],
     "hubert": [BASE, LARGE, {**BASE, "pos_conv_norm": "batch", "projection_norm": False}],
     "melhubert": [{**MEL, "num_mels": 20}, {**MEL, "num_mels": 16, "projection": False, "norm_first": True}],
