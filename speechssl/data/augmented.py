@@ -59,8 +59,15 @@ def _write_one(
         samples = read_utterance(utterance, sample_rate=sample_rate).samples
     except AudioError as error:
         return error
-    digest = hashlib.sha256(utterance.id.encode("utf-8", "surrogateescape"))  # an id may hold anything, a name not
-    random = np.random.default_rng([seed, *np.frombuffer(digest.digest(), np.uint32).tolist()])
-    name = f"{digest.hexdigest()[:32]}.wav"
-    audio.write(folder / name, augment(samples, sample_rate, settings, random, noise), sample_rate)
+    name = f"{_digest(utterance.id).hex()[:32]}.wav"  # an id may hold anything, a name not
+    audio.write(folder / name, augment(samples, sample_rate, settings, draws(utterance.id, seed), noise), sample_rate)
     return name
+
+
+def draws(key: str, seed: int) -> np.random.Generator:
+    """Where rooms and noise for the utterance of this id are drawn from."""
+    return np.random.default_rng([seed, *np.frombuffer(_digest(key), np.uint32).tolist()])
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
