@@ -1,6 +1,7 @@
 """From an output folder of units to a page: units from its shards, sound from the corpus it was made of."""
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,15 +55,19 @@ def from_output(
     model: str | None = None,
     num: int = 12,
     only: Sequence[str] = (),
+    by_hash: bool = False,
     alignments: Alignments | None = None,
+    shift_s: float = 0.0,
+    speakers: Mapping[str, str] | None = None,
     allow_pipes: bool = False,
     seen: Callable[[str, Units], None] = lambda key, units: None,
 ) -> Page:
     """The page of a finished output folder.
 
     corpus: where the recordings are; by default what the sidecar names. model: the unit model, for its card and its
-    codebook; by default the built-in one if it made these units. num: utterances to draw, the first ones, or `only`
-    those ids. seen: called with every utterance's units. Raises DataError, ConfigError, CheckpointError.
+    codebook; by default the built-in one if it made these units. num: utterances to draw, the first; by_hash: those
+    whose ids have the lowest hashes; or `only` those. shift_s moves every label. speakers: by utterance, where the
+    corpus does not say. seen: called with every utterance's units. Raises DataError, ConfigError, CheckpointError.
     """
     job = jobs.load(folder)
     if job.kind != "units":
@@ -85,21 +90,27 @@ def from_output(
         for key, units, row in _units(folder, job, shard, rows):
             statistics.add(units)
             seen(key, units)
-            if key in only if only else len(chosen) < num:
+            if key in only if only else by_hash or len(chosen) < num:
                 chosen[key] = (units, row)
+            if by_hash and not only and len(chosen) > num:
+                del chosen[max(chosen, key=hashed)]
     missing = [key for key in only if key not in chosen]
     if missing:
         raise DataError(f"{folder}: no units of utterance {missing[0]!r}")
     utterances = {} if corpus is None else {u.id: u for u in corpus.utterances if u.id in chosen}
+    order = sorted(chosen, key=hashed) if by_hash and not only else list(chosen)
     recordings = [
-        _recording(key, *chosen[key], utterances.get(key), job.model.sample_rate, alignments, allow_pipes)
-        for key in chosen
-    ]
+        _recording(key, *chosen[key], utterances.get(key), job.model.sample_rate, _labels(alignments, key, shift_s),
+                   (speakers or {}).get(key, ""), allow_pipes)
+        for key in order
+    ]  # fmt: skip
     card, codebook = _model(model, job)
     if len(failures) > _MOST_FAILURES:
         source.append(f"{len(failures) - _MOST_FAILURES} more inputs were skipped; failures.tsv has all of them.")
-    problems, speed = report.get("problems"), report.get("speed")
+    problems, speed, reasons = report.get("problems"), report.get("speed"), report.get("failures")
     if not isinstance(problems, list) or not isinstance(speed, int | float) or not 0 <= speed < math.inf:
+        raise DataError(f"{folder / 'report.json'}: damaged")
+    if not isinstance(reasons, dict) or not all(isinstance(count, int) for count in reasons.values()):
         raise DataError(f"{folder / 'report.json'}: damaged")
     source += [f"Passed over: {problem}" for problem in problems[:10]]
     name = job.model.name or job.model.encoder.id
@@ -110,6 +121,7 @@ def from_output(
         statistics,
         recordings,
         failures[:_MOST_FAILURES],
+        reasons,
         texts.banner,
         1 / speed if speed else None,
         codebook,
@@ -157,18 +169,19 @@ def _recording(
     row: Mapping[str, Any],
     utterance: Utterance | None,
     sample_rate: int,
-    alignments: Alignments | None,
+    labels: "Sequence[Segment]",
+    speaker: str,
     allow_pipes: bool,
 ) -> Recording:
     notes = list(row.get("notes", ()))
-    labels = _labels(alignments, key)
     samples = None
     if utterance is not None:
         try:
             samples = _samples(utterance, row["samples"] / sample_rate, sample_rate, allow_pipes)
         except AudioError as error:
             notes.append(f"{error.code}: {error}")
-    return Recording(key, units, samples, sample_rate, (utterance and utterance.text) or "", labels, notes)
+    speaker = speaker or (utterance and utterance.speaker) or ""
+    return Recording(key, units, samples, sample_rate, (utterance and utterance.text) or "", labels, notes, speaker)
 
 
 def _samples(utterance: Utterance, seconds: float, rate: int, allow_pipes: bool) -> NDArray[np.float32]:
@@ -178,13 +191,18 @@ def _samples(utterance: Utterance, seconds: float, rate: int, allow_pipes: bool)
     return read_utterance(utterance, sample_rate=rate, allow_pipes=allow_pipes).samples
 
 
-def _labels(alignments: Alignments | None, key: str) -> "Sequence[Segment]":
+def hashed(key: str) -> bytes:
+    """What puts ids into an order that has nothing to do with them, the same one every time."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _labels(alignments: Alignments | None, key: str, shift_s: float) -> "Sequence[Segment]":
     if alignments is None or key not in alignments:
         return ()
     starts, ends, ids = alignments.runs[key]
     rate = alignments.rate_hz or 1.0
     return [
-        (float(a) / rate, float(b) / rate, alignments.labels[label] if label >= 0 else "")
+        (float(a) / rate + shift_s, float(b) / rate + shift_s, alignments.labels[label] if label >= 0 else "")
         for a, b, label in zip(starts.tolist(), ends.tolist(), ids.tolist(), strict=True)
     ]
 

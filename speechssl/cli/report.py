@@ -1,10 +1,15 @@
-"""A page to look at: units that can be seen and played, or the curves of trainings.
+"""A page to look at: a unit model on a corpus, units that can be seen and played, or the curves of trainings.
 
+    speechssl report my-model --corpus data/dev --phones phones.tsv --changes "noise=20,10,5 pitch=1,3" -o page.html
+    speechssl report default --units units-out --scores layers.json abx.json noise=10:edits.json -o page.html
     speechssl report units-out -o page.html
     speechssl report units-out --input data/dev --labels phones.ctm -o page.html
     speechssl report recordings/ --model my-model -o page.html
     speechssl report exp/hubert exp/wavlm -o page.html
 
+Of a unit model: its scores on a corpus (with --phones PNMI, purities, boundaries), some utterances, phones against
+units, how often units occur and how long they last; scores of layers, ABX and edits from files of `speechssl score`;
+with --changes how much units change in noise, in rooms, higher, faster. Units are extracted, or read with --units.
 From an output folder of `speechssl units`, or straight from audio: a player, waveform, mel spectrogram and unit
 timeline per utterance, usage and durations of units, bitrate and perplexity, the model's card, what was skipped.
 From folders of training runs (with a log.jsonl): curves of loss, accuracy and all other figures, the runs over one
@@ -25,21 +30,47 @@ if TYPE_CHECKING:
     from speechssl.metrics.alignments import Alignments
     from speechssl.report.page import Page
 
-SUMMARY = "a page that shows and plays units, or shows trainings"
+SUMMARY = "a page on a unit model, or that shows and plays units, or shows trainings"
+_FIRST = 12  # utterances drawn of OUT or AUDIO
+_OF_MODELS: dict[str, object] = {
+    "units": None,
+    "scores": [],
+    "speakers": None,
+    "changes": None,
+}  # options, and their values if not given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to show, where the sound is, what to write."""
-    parser.add_argument("input", nargs="+", metavar="OUT|AUDIO|RUN",
-                        help="output of `speechssl units`, any audio input, or folders of training runs")  # fmt: skip
+    parser.add_argument("input", nargs="+", metavar="MODEL|OUT|AUDIO|RUN",
+                        help="unit model (a folder, or default), output of `speechssl units`, any audio input, or "
+                        "folders of training runs")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="HTML", help="the page to write")
-    parser.add_argument("--model", metavar="DIR", help="unit model (default: the built-in one)")
-    parser.add_argument("--input", dest="recordings", metavar="CORPUS", help="where the recordings of OUT are now")
-    parser.add_argument(
-        "--labels", metavar="FILE", help="phones with times to draw below: TSV, CTM, TextGrid folder ..."
-    )
-    parser.add_argument("--num", type=int, default=12, metavar="N", help="draw the first N utterances (default 12)")
+    parser.add_argument("--corpus", "--input", dest="recordings", metavar="CORPUS",
+                        help="of MODEL: what to extract units of, any audio input; of OUT: where its recordings are "
+                        "now")  # fmt: skip
+    parser.add_argument("--phones", "--labels", metavar="FILE",
+                        help="phones with times, to draw and to score: TSV, CTM, TextGrid folder ...")  # fmt: skip
+    parser.add_argument("--phone-shift", type=float, default=0.0, metavar="S",
+                        help="move every phone by so many seconds, negative: earlier (default 0)")  # fmt: skip
+    parser.add_argument("--phone-rate", type=float, default=100.0, metavar="HZ",
+                        help="rate at which phones are compared; that of per-frame labels (default 100)")  # fmt: skip
+    parser.add_argument("--num", type=int, metavar="N",
+                        help="utterances to draw: of OUT and AUDIO the first (default 12), of MODEL some, the "
+                        "same each time (default 6)")  # fmt: skip
     parser.add_argument("--id", action="append", default=[], metavar="ID", help="draw this utterance; may be repeated")
+    parser.add_argument("--utterances", dest="id", action="extend", nargs="+", metavar="ID", help="draw these")
+    parser.add_argument("--model", metavar="DIR", help="unit model of OUT or AUDIO (default: the built-in one)")
+    model = parser.add_argument_group("of MODEL only")
+    model.add_argument("--units", metavar="OUT", help="its units: nothing is extracted")
+    model.add_argument("--speakers", metavar="FILE", help="lines `utterance speaker`, where CORPUS does not say them")
+    model.add_argument("--scores", nargs="+", default=[], metavar="FILE",
+                       help="what `speechssl score layers|abx|edits -o FILE` wrote; of edits as noise=20:FILE, "
+                       "pitch=2:FILE ...")  # fmt: skip
+    model.add_argument("--changes", metavar="LIST",
+                       help='changes to measure edits of: "noise=20,10 pitch=1,3 stretch=1.1,1.3 reverb=0.2,0.4" (dB, '
+                       "semitones, times as fast, s)")  # fmt: skip
+    model.add_argument("--num-changed", type=int, default=20, metavar="N", help="recordings to change (default 20)")
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--workers", type=int, metavar="N", help="processes for audio input (default: one per core)")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand in wav.scp")
@@ -48,13 +79,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Gather and write."""
-    from speechssl.cli import _gather
+    from speechssl.cli import _gather, _model_report
     from speechssl.extract import atomic
     from speechssl.report import training
     from speechssl.report.page import render
 
-    if args.num < 1:
+    if args.num is not None and args.num < 1:
         raise ConfigError(f"--num {args.num}: at least 1")
+    if len(args.input) == 1 and _model_report.is_model(args.input[0]):
+        return _model_report.run(args)
+    if given := [name for name, default in _OF_MODELS.items() if getattr(args, name) != default]:
+        raise ConfigError(f"--{given[0]} goes with a unit model; {args.input[0]} is none")
     if all(training.is_run(Path(spec)) for spec in args.input):
         return _of_runs(args)
     if len(args.input) == 1 and _gather.is_output(Path(args.input[0])):
@@ -94,8 +129,9 @@ def _of_output(args: argparse.Namespace) -> "Page":
     folder = Path(args.input[0])
     corpus = open_corpus(args.recordings, allow_pipes=args.allow_pipes) if args.recordings else None
     texts = Texts(args.title or "Units of a corpus", f"From {folder}")
-    return from_output(folder, texts, corpus=corpus, model=args.model, num=args.num, only=args.id,
-                       alignments=_alignments(args), allow_pipes=args.allow_pipes)  # fmt: skip
+    return from_output(folder, texts, corpus=corpus, model=args.model, num=args.num or _FIRST, only=args.id,
+                       alignments=_alignments(args), shift_s=args.phone_shift,
+                       allow_pipes=args.allow_pipes)  # fmt: skip
 
 
 def _of_audio(args: argparse.Namespace) -> "Page":
@@ -112,12 +148,13 @@ def _of_audio(args: argparse.Namespace) -> "Page":
     with tempfile.TemporaryDirectory(prefix="speechssl-") as folder:
         run_units(corpus, folder, ModelSpec(model, offline=args.offline), outputs=[Output("jsonl", True)],
                   options=options)  # fmt: skip
-        page = from_output(Path(folder), texts, corpus=corpus, model=model, num=args.num, only=args.id,
-                           alignments=_alignments(args), allow_pipes=args.allow_pipes)  # fmt: skip
+        page = from_output(Path(folder), texts, corpus=corpus, model=model, num=args.num or _FIRST, only=args.id,
+                           alignments=_alignments(args), shift_s=args.phone_shift,
+                           allow_pipes=args.allow_pipes)  # fmt: skip
     return dataclasses.replace(page, sidecar={k: v for k, v in page.sidecar.items() if k != "outputs"})
 
 
 def _alignments(args: argparse.Namespace) -> "Alignments | None":
     from speechssl.metrics.alignments import read_alignments
 
-    return read_alignments(args.labels) if args.labels else None
+    return read_alignments(args.phones, rate_hz=args.phone_rate) if args.phones else None

@@ -8,7 +8,7 @@ points lie beyond.
 import html
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,22 +43,43 @@ class Range:
         return 100 * (values - self.low) / (self.high - self.low)
 
 
-def chart(curves: Sequence[Curve], *, label: str, x_name: str) -> str:
+@dataclass(frozen=True)
+class Axes:
+    """How a chart's axes are laid; by default as far as its points reach."""
+
+    across: Range | None = None  # from the higher to the lower value: a falling axis
+    up: Range | None = None
+    at: Sequence[float] | None = None  # where x is labelled
+    log: bool = False  # both: powers of ten; what is not above 0 leaves a gap. `across` and `up` are log10 then
+    marked: float | None = None  # x of a line from top to bottom
+
+
+_PLAIN = Axes()
+
+
+def chart(curves: Sequence[Curve], *, label: str, x_name: str, axes: Axes = _PLAIN) -> str:
     """The drawing with its axes, which `label` describes to screen readers; "" where no value is finite."""
-    curves = [thinned(curve) for curve in curves]
+    curves = [thinned(_logarithms(curve) if axes.log else curve) for curve in curves]
     ys = np.concatenate([curve.y for curve in curves]) if curves else np.zeros(0)
     if not np.isfinite(ys).any():
         return ""
-    across, up = spread(np.concatenate([curve.x for curve in curves]), whole=True), spread(ys)
+    across = axes.across or spread(np.concatenate([curve.x for curve in curves]), whole=True)
+    up = axes.up or spread(ys)
     lines = []
-    for value in ticks(up):
+    for value in decades(up) if axes.log else ticks(up):
         y = 100 - float(up.place(np.array(value)))
-        lines.append(f'<line class="grid" x2="100%" y1="{y:.2f}%" y2="{y:.2f}%"/>'
-                     f'<text x="2" y="{y:.2f}%" dy="{-3 if y > 7 else 11}">{value:.4g}</text>')  # fmt: skip
+        lines.append(
+            f'<line class="grid" x2="100%" y1="{y:.2f}%" y2="{y:.2f}%"/>'
+            f'<text x="2" y="{y:.2f}%" dy="{-3 if y > 7 else 11}">{_shown(value, axes):.4g}</text>'
+        )
+    if axes.marked is not None:
+        x = float(across.place(np.array(axes.marked)))
+        lines.append(f'<line class="mark" x1="{x:.2f}%" x2="{x:.2f}%" y2="100%"/>')
     drawn = "".join(_drawn(curve, across, up) for curve in curves)
     beyond = int(((ys > up.high) | (ys < up.low)).sum())
     note = f'<p class="facts">{beyond} of {len(ys)} points lie beyond the axis.</p>' if beyond else ""
-    places = [(float(across.place(np.array(value))), value) for value in ticks(across)]
+    at = axes.at if axes.at is not None else decades(across) if axes.log else ticks(across)
+    places = [(float(across.place(np.array(value))), _shown(value, axes)) for value in at]
     marks = "".join(f'<text x="{place:.2f}%" y="13"{_anchor(place)}>{value:g}</text>' for place, value in places)
     return (
         f'<svg class="curves" role="img" aria-label="{html.escape(label)}">{"".join(lines)}'
@@ -100,6 +121,37 @@ def ticks(axis: Range, most: int = 5) -> list[float]:
     first = math.ceil(axis.low / step - 1e-9)
     found = [k * step for k in range(first, first + 2 * most) if k * step <= axis.high + 1e-9 * step]
     return [float(f"{value:.6g}") for value in found]
+
+
+def decades(axis: Range) -> list[float]:
+    """log10 of the powers of ten on the axis, and of 2 and 5 times them where those are few."""
+    steps = (1, 2, 5) if axis.high - axis.low < 2 else (1,)
+    powers = range(math.floor(axis.low), math.ceil(axis.high) + 1)
+    found = [power + math.log10(step) for power in powers for step in steps]
+    return [value for value in found if axis.low - 1e-9 <= value <= axis.high + 1e-9]
+
+
+def legend(names: Sequence[str]) -> str:
+    """Which colour is whose; nothing where there is but one."""
+    if len(names) < 2:
+        return ""
+    entries = (f"<span>{swatch(number)}{html.escape(name)}</span>" for number, name in enumerate(names))
+    return f'<p class="legend">{" ".join(entries)}</p>'
+
+
+def swatch(number: int) -> str:
+    """A short line in the colour of curve `number`."""
+    line = f'<path class="c{number % COLOURS}" d="M0 5h10"/>'
+    return f'<svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">{line}</svg>'
+
+
+def _logarithms(curve: Curve) -> Curve:
+    x, y = (np.log10(values, out=np.full(len(values), math.nan), where=values > 0) for values in (curve.x, curve.y))
+    return replace(curve, x=x, y=y)
+
+
+def _shown(value: float, axes: Axes) -> float:
+    return 10**value if axes.log else value
 
 
 def _drawn(curve: Curve, across: Range, up: Range) -> str:

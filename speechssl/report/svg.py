@@ -86,8 +86,10 @@ def axis(seconds: float, *, max_labels: float) -> str:
     return f'<svg class="axis" aria-hidden="true">{"".join(marks)}</svg>'
 
 
-def bars(values: Iterable[Bar], *, label: str, ticks: Sequence[tuple[float, str]], top: float) -> str:
-    """A bar chart that `label` describes to screen readers; ticks are (place from 0 to 1, text)."""
+def bars(
+    values: Iterable[Bar], *, label: str, ticks: Sequence[tuple[float, str]], top: float, grid: Sequence[float] = ()
+) -> str:
+    """A bar chart that `label` describes to screen readers; ticks are (place from 0 to 1, text), grid values."""
     values = list(values)
     gap = 0.12 if len(values) <= 60 else 0.0
     rects = []
@@ -103,8 +105,14 @@ def bars(values: Iterable[Bar], *, label: str, ticks: Sequence[tuple[float, str]
     for place, text in ticks:
         anchor = ' class="first"' if place < 0.02 else ' class="last"' if place > 0.98 else ""
         marks.append(f'<text x="{100 * place:.2f}%" y="13"{anchor}>{html.escape(text)}</text>')
+    lines = []
+    for value in grid:
+        place = 100 - 100 * value / top
+        lines.append(f'<line class="grid" x2="100%" y1="{place:.2f}%" y2="{place:.2f}%"/>'
+                     f'<text x="100%" y="{place:.2f}%" dy="{-3 if place > 12 else 11}">{value:g}</text>')  # fmt: skip
     return (
-        f'<svg class="bars" role="img" aria-label="{html.escape(label)}" viewBox="0 0 {len(values) or 1} 100" '
-        f'preserveAspectRatio="none">{"".join(rects)}</svg>'
+        f'<svg class="bars" role="img" aria-label="{html.escape(label)}">{"".join(lines)}'
+        f'<svg viewBox="0 0 {len(values) or 1} 100" preserveAspectRatio="none" width="100%" height="100%">'
+        f"{''.join(rects)}</svg></svg>"
         f'<svg class="axis" aria-hidden="true">{"".join(marks)}</svg>'
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from speechssl import config
 from speechssl.errors import DataError
-from speechssl.report.curves import COLOURS, Curve, chart
+from speechssl.report.curves import Curve, chart, legend, swatch
 from speechssl.report.document import document, duration, plural
 
 _FIRST = ("loss", "accuracy")  # charts in this order, then the objective's own by name, then those of the machinery
@@ -140,7 +140,7 @@ def render(runs: Sequence[Run], title: str) -> str:
 <p class="lead">{plural(len(runs), "training run")}. Lines: training, means between two lines of the log; dots: the
 validation set.</p>{warning}</header><main>
 <section id="runs"><h2>Runs</h2>{_table(runs)}</section>
-<section id="curves"><h2>Curves</h2>{_legend(runs)}<div class="charts">{charts}</div></section>
+<section id="curves"><h2>Curves</h2>{legend([run.name for run in runs])}<div class="charts">{charts}</div></section>
 {_differences(runs)}{_events(runs)}{_settings(runs)}</main>"""
     return document(title, body)
 
@@ -161,7 +161,7 @@ def _table(runs: Sequence[Run]) -> str:
             _figure(_mean(run, "speed"), "×"),
             str(skipped),
         ]
-        rows.append(f'<tr><th scope="row">{_swatch(number)}{html.escape(run.name)}</th>'
+        rows.append(f'<tr><th scope="row">{swatch(number)}{html.escape(run.name)}</th>'
                     f"{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")  # fmt: skip
     heads = ("run", "objective", "updates", "state", "time", "loss", "loss, validation", "its best", "real time",
              "skipped updates")  # fmt: skip
@@ -181,18 +181,6 @@ def _chart(name: str, runs: Sequence[Run]) -> str:
     drawn = chart(curves, label=f"{about}, over updates", x_name="updates")
     drawn = drawn or '<p class="facts">No finite value.</p>'
     return f'<figure data-name="{html.escape(name)}"><figcaption>{html.escape(about)}</figcaption>{drawn}</figure>'
-
-
-def _legend(runs: Sequence[Run]) -> str:
-    if len(runs) == 1:
-        return ""
-    entries = (f"<span>{_swatch(number)}{html.escape(run.name)}</span>" for number, run in enumerate(runs))
-    return f'<p class="legend">{" ".join(entries)}</p>'
-
-
-def _swatch(number: int) -> str:
-    line = f'<path class="c{number % COLOURS}" d="M0 5h10"/>'
-    return f'<svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">{line}</svg>'
 
 
 def _differences(runs: Sequence[Run]) -> str:

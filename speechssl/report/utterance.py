@@ -32,6 +32,7 @@ class Recording:
     text: str = ""
     labels: Sequence[Label] = ()  # (start_s, end_s, label), phones for instance
     notes: Sequence[str] = ()
+    speaker: str = ""
 
 
 def section(recording: Recording, number: int, colours: Sequence[str], max_s: float) -> str:
@@ -62,7 +63,7 @@ def section(recording: Recording, number: int, colours: Sequence[str], max_s: fl
         player = f'<audio controls preload="metadata" aria-label="Play {title}" src="{uri}"></audio>'
     return f"""
 <article class="utterance" id="u{number}" aria-labelledby="t{number}">
-<header><h3 id="t{number}">{title}</h3><p class="facts">{_facts(units)}</p></header>
+<header><h3 id="t{number}">{title}</h3><p class="facts">{_speaker(recording)}{_facts(units)}</p></header>
 {f'<p class="text" dir="auto">{html.escape(recording.text)}</p>' if recording.text else ""}
 {"".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)}
 <div class="transport">{player}<output class="readout" aria-live="off"></output></div>
@@ -113,11 +114,19 @@ def _unit_segments(units: Units, colours: Sequence[str]) -> list[svg.Segment]:
 
 
 def _label_segments(labels: Sequence[Label], rate: float, span: int) -> list[svg.Segment]:
-    shown = [(max(a, 0.0) * rate, min(b * rate, span), label) for a, b, label in labels if a * rate < span and b > a]
+    shown = [
+        (max(a, 0.0) * rate, min(b * rate, span), label)
+        for a, b, label in labels
+        if a * rate < span and b > max(a, 0.0)
+    ]
     return [
         svg.Segment(round(a, 3), round(b - a, 3), label, "", f"{label}, {a / rate:.2f}–{b / rate:.2f} s")
         for a, b, label in shown
     ]
+
+
+def _speaker(recording: Recording) -> str:
+    return f"speaker {html.escape(recording.speaker)} · " if recording.speaker else ""
 
 
 def _facts(units: Units) -> str:

@@ -75,10 +75,14 @@ for (const article of document.querySelectorAll(".utterance")) {
     event.preventDefault();
     moves[event.key]();
   });
-  // A number is written on a unit where there is room for it.
+  fit(tracks, seconds * rate);
+}
+
+// A label is written on a stretch of a timeline where there is room for it.
+function fit(tracks, frames) {
   const texts = [...tracks.querySelectorAll("text[data-n]")];
   new ResizeObserver(() => {
-    const framePx = tracks.clientWidth / (seconds * rate);
+    const framePx = tracks.clientWidth / frames;
     for (const text of texts) text.classList.toggle("fits", text.dataset.n * framePx > 6.4 * text.textContent.length + 3);
   }).observe(tracks);
 }
@@ -87,6 +91,60 @@ function segments(tracks, name) {
   return [...tracks.querySelectorAll(`.${name} rect`)].map((rect) => ({
     start: Number(rect.getAttribute("x")), length: Number(rect.getAttribute("width")), label: rect.dataset.l,
   }));
+}
+// Phones against units: the numbers under the pointer, or under a cell that arrow keys move.
+for (const heat of document.querySelectorAll(".heat")) {
+  const cells = heat.querySelector(".cells");
+  const readout = heat.querySelector(".readout");
+  const column = heat.querySelector(".column");
+  const row = heat.querySelector(".row");
+  const { phones, units, counts, frames } = JSON.parse(cells.dataset.map);
+  const totals = units.map((_, x) => counts.reduce((sum, line) => sum + line[x], 0));
+  const percent = (part, all) => `${((100 * part) / all).toFixed(1)} %`;
+  const within = (value, size) => Math.min(Math.max(value, 0), size - 1);
+  let place = null;
+
+  function show(x, y) {
+    place = [within(x, units.length), within(y, phones.length)];
+    [x, y] = place;
+    for (const mark of [column, row]) mark.hidden = false;
+    Object.assign(column.style, { left: `${(100 * x) / units.length}%`, width: `${100 / units.length}%` });
+    Object.assign(row.style, { top: `${(100 * y) / phones.length}%`, height: `${100 / phones.length}%` });
+    const best = counts.reduce((found, line, k) => (line[x] > counts[found][x] ? k : found), 0);
+    const [unit, phone] = [units[x], phones[y]].map((text) => {
+      const shown = document.createElement("b");
+      shown.textContent = text;
+      return shown;
+    });
+    const count = counts[y][x];
+    readout.replaceChildren("unit ", unit, " · phone ", phone, `: ${percent(count, totals[x])} of the unit’s time, `,
+      `${percent(count, frames[y])} of the phone’s; the unit is mostly ${phones[best]} (${percent(counts[best][x], totals[x])})`);
+  }
+  function leave() {
+    column.hidden = row.hidden = true;
+    place = null;
+    readout.replaceChildren();
+  }
+  const cellOf = (event) => {
+    const box = cells.getBoundingClientRect();
+    return [Math.floor(((event.clientX - box.left) / box.width) * units.length),
+      Math.floor(((event.clientY - box.top) / box.height) * phones.length)];
+  };
+  cells.addEventListener("pointermove", (event) => show(...cellOf(event)));
+  cells.addEventListener("pointerleave", leave);
+  cells.addEventListener("blur", leave);
+  cells.addEventListener("click", (event) => pick(String(units[within(cellOf(event)[0], units.length)])));
+  cells.addEventListener("keydown", (event) => {
+    const [x, y] = place ?? [0, 0];
+    const moves = { ArrowRight: [x + 1, y], ArrowLeft: [x - 1, y], ArrowDown: [x, y + 1], ArrowUp: [x, y - 1], Home: [0, y],
+      End: [units.length - 1, y], Enter: [x, y] };
+    if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    show(...moves[event.key]);
+    if (event.key === "Enter") pick(String(units[x]));
+  });
+  const under = heat.querySelector(".under");
+  fit(under, Number(under.dataset.frames));
 }
 // One unit, highlighted wherever it occurs; the same again, or Escape, ends it.
 let picked = null;
@@ -98,5 +156,5 @@ function pick(unit) {
   }
   for (const text of document.querySelectorAll(".units text")) text.classList.toggle("picked", text.textContent === picked);
 }
-for (const rect of document.querySelectorAll(".bars rect[data-l]")) rect.addEventListener("click", () => pick(rect.dataset.l));
+for (const rect of document.querySelectorAll(".bars rect[data-l], .under .units rect")) rect.addEventListener("click", () => pick(rect.dataset.l));
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") pick(undefined); });
