@@ -61,6 +61,9 @@ def model_page(args: argparse.Namespace) -> "ModelPage":
     card = read_card(find(spec))
     changes = parse_changes(args.changes) if args.changes else []
     scores = read_scores(args.scores)
+    strengths = [(one.kind, one.strength) for one in scores.edits] + [(one.kind, one.strength) for one in changes]
+    if twice := [pair for pair in strengths if strengths.count(pair) > 1]:
+        raise ConfigError(f"two scores of edits for {twice[0][0]}={twice[0][1]:g}")
     speakers = read_groups(Path(args.speakers)) if args.speakers else {}
     quality = _quality(args, card)
     corpus = open_corpus(args.recordings, allow_pipes=args.allow_pipes) if args.recordings else None
@@ -141,8 +144,12 @@ def _page(
         by_hash=True, alignments=quality.alignments if quality else None, shift_s=args.phone_shift, speakers=speakers,
         allow_pipes=args.allow_pipes, **({"seen": quality.add} if quality else {}),
     )  # fmt: skip
-    source = corpus.source if corpus else (page.sidecar.get("input") or {}).get("source", folder)
-    return dataclasses.replace(page, subtitle=f"Corpus {source}")
+    place = corpus.source if corpus else (page.sidecar.get("input") or {}).get("source", folder)
+    source = list(page.source)
+    if args.scores:
+        source.append(f"Scores of layers, ABX and edits from files: {', '.join(args.scores)}. Such files do not say "
+                      "which unit model they are of.")  # fmt: skip
+    return dataclasses.replace(page, subtitle=f"Corpus {place}", source=source)
 
 
 def _load(spec: str, offline: bool, *, needed: bool) -> "UnitModel | None":
@@ -178,7 +185,8 @@ def _measured(args: argparse.Namespace, model: "UnitModel", corpus: "Corpus") ->
     progress.end()
     for line in left_out:
         print(f"not changed: {line}", file=sys.stderr)
-    about = f"Measured here on {len(chosen) - len(left_out)} recordings; noise is white."
+    unread = f" {len(left_out)} more could not be read." if left_out else ""
+    about = f"Measured here on {len(chosen) - len(left_out)} recordings: {args.changes}. Noise is white.{unread}"
     return [Edits(change.kind, change.strength, scores.ued, scores.unit_error_rate, scores.utterances)
             for change, scores in zip(changes, found, strict=True)], about  # fmt: skip
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechssl.report.curves import Axes, Curve, Range, chart, legend, ticks
+from speechssl.report.curves import Axes, Curve, Range, chart, legend
 from speechssl.report.parts import share, table
 from speechssl.report.score_files import Edits, Layers
 
@@ -21,8 +21,8 @@ _LAYER_NAMES = {
     "probe": "phone probe accuracy", "pnmi": "PNMI", "boundary_f1": "boundary F1",
     "r_value": "R-value",
 }  # fmt: skip
-_MOST_NAMED = 13  # layers that are all named under the axis
-_SIDE = 0.12  # of the axis, left free for its labels
+_MOST_NAMED = 7  # layers named under the axis
+_SIDE = 0.2  # of the axis, left free for its labels
 
 
 def edit_charts(edits: Sequence[Edits]) -> str:
@@ -55,7 +55,7 @@ def layer_charts(layers: Sequence[Layers], own: int | None) -> str:
     """A chart for each score, a curve for each file; `own` is the layer that the unit model uses."""
     numbers = np.concatenate([[row["layer"] for row in one.rows] for one in layers])
     at = np.unique(numbers).tolist()
-    at = at if len(at) <= _MOST_NAMED else [value for value in ticks(Range(at[0], at[-1])) if value == int(value)]
+    at = at[:: -(-len(at) // _MOST_NAMED)]
     across, marked = _with_room(numbers), None if own is None or own not in numbers else float(own)
     figures = []
     for key, name in _LAYER_NAMES.items():
@@ -78,8 +78,8 @@ def _with_room(x: np.ndarray, *, falling: bool = False) -> Range:
     low, high = float(x.min()), float(x.max())
     room = (high - low) or abs(low) or 1.0
     if falling:
-        return Range(high + _SIDE * room, low - _SIDE / 2 * room)
-    return Range(low - _SIDE * room, high + _SIDE / 2 * room)
+        return Range(high + _SIDE * room, low - _SIDE / 3 * room)
+    return Range(low - _SIDE * room, high + _SIDE / 3 * room)
 
 
 def _apart(x: np.ndarray) -> list[float]:

@@ -91,6 +91,13 @@ def test_layers_are_drawn_over_one_another_with_the_model_s_own_marked() -> None
     assert not Document(layer_charts([Layers("one", rows)], 9)).all("line", class_="mark")
 
 
+def test_of_many_layers_some_are_named_at_even_steps() -> None:
+    rows = [{"layer": float(k), "probe": 0.5, "pnmi": 0.1, "boundary_f1": 0.1, "r_value": 0.1} for k in range(13)]
+    drawn = layer_charts([Layers("one", rows)], None)
+    axis = drawn[drawn.index('class="axis"') :][:2000].split("</svg>")[0]
+    assert Document(f"<svg {axis}</svg>").text("text") == ["0", "2", "4", "6", "8", "10", "12"]
+
+
 def test_decades_are_powers_of_ten_and_their_parts_where_those_are_few() -> None:
     assert decades(Range(-0.1, 3.2)) == [0, 1, 2, 3]
     assert [round(10**v) for v in decades(Range(0.9, 2.0))] == [10, 20, 50, 100]
