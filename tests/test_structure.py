@@ -16,7 +16,7 @@ LEVELS = {
     **dict.fromkeys(["data", "nn"], 2),
     "quantizers": 3,
     **dict.fromkeys(["encoders", "decoders", "vocoders"], 4),
-    **dict.fromkeys(["objectives", "convert"], 5),
+    **dict.fromkeys(["objectives", "convert", "codecs"], 5),
     "units": 6,  # above convert: a unit model finds its encoder in any readable format
     **dict.fromkeys(["training", "extract", "report"], 7),
     **dict.fromkeys(["api", "cli", "__main__"], 8),

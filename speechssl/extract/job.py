@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "int8"]
 Kernel = Literal["plain", "fast"]
-PLAIN_ONLY = ("mfcc", "tdnn")  # without a fast form: known without torch, which takes seconds to import
+# Without a fast form: known without torch, which takes seconds to import.
+PLAIN_ONLY = ("codec_mel", "codec_wave", "mfcc", "tdnn")
 _MOST_BYTES = 16 << 20  # of job.json
 
 

@@ -3,7 +3,7 @@
 A discriminator is several that look at a waveform in their own way; each gives scores and the features of its layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,16 @@ class Judgement:
 
     scores: Tensor  # any shape: about 1 for real, about 0 for generated
     features: tuple[Tensor, ...]  # of its layers
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a generator made of a batch, beside what it should have made."""
+
+    real: Tensor  # [B, S] float32, silence behind an utterance's end
+    made: Tensor  # [B, S] float32, likewise
+    penalties: Mapping[str, Tensor]  # [] each: losses of the generator's own, by the name of their weight
+    codes: Tensor | None = None  # [N, G] int64: their perplexity is watched
 
 
 def discriminator_loss(real: Sequence[Judgement], generated: Sequence[Judgement]) -> Tensor:

@@ -39,8 +39,9 @@ def log10_mel(wav: Tensor, *, window: int, num_mels: int, sample_rate: int) -> T
 
     window: samples, a power of two.
     """
-    wav = F.pad(wav.to(torch.promote_types(wav.dtype, torch.float32)), (window // 2, window // 2))
-    shape = torch.hann_window(window, device=wav.device, dtype=wav.dtype)
-    spectrum = torch.view_as_real(torch.fft.rfft(wav.unfold(1, window, window // 4) * shape))
-    magnitude = spectrum.square().sum(-1).clamp_min(1e-14).sqrt()  # a square root has no gradient at 0
-    return (magnitude @ mel_filters(num_mels, window, sample_rate).to(magnitude)).clamp_min(_FLOOR).log10()
+    with torch.autocast(wav.device.type, enabled=False):
+        wav = F.pad(wav.to(torch.promote_types(wav.dtype, torch.float32)), (window // 2, window // 2))
+        shape = torch.hann_window(window, device=wav.device, dtype=wav.dtype)
+        spectrum = torch.view_as_real(torch.fft.rfft(wav.unfold(1, window, window // 4) * shape))
+        magnitude = spectrum.square().sum(-1).clamp_min(1e-14).sqrt()  # a square root has no gradient at 0
+        return (magnitude @ mel_filters(num_mels, window, sample_rate).to(magnitude)).clamp_min(_FLOOR).log10()

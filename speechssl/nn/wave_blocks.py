@@ -6,17 +6,21 @@ activations, kernels and numbers of them; what differs is an argument here.
 B utterances, C channels, N steps in time at whatever rate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor, nn, ones
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
 from speechssl.errors import ConfigError
 
 Activation = Literal["snake", "leaky_relu"]
 _SLOPE = 0.1  # of the leaky ReLU, as in HiFi-GAN
+_CONVOLUTIONS = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d)
+_NORMED = "parametrizations.weight.original"  # torch's names: 0 the sizes, 1 the directions
 
 
 class Snake(nn.Module):
@@ -24,7 +28,7 @@ class Snake(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.alpha = nn.Parameter(ones(channels))
+        self.alpha = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, N] to the same."""
@@ -53,15 +57,15 @@ def at_rate(valid: Tensor | None, steps: int) -> Tensor | None:
 
 
 def convolution(in_channels: int, out_channels: int, kernel: int, *, dilation: int = 1) -> nn.Module:
-    """Weight-normalised, centred, as many steps out as in; odd kernels."""
+    """Centred, as many steps out as in; odd kernels."""
     padding = dilation * (kernel // 2)
-    return weight_norm(nn.Conv1d(in_channels, out_channels, kernel, dilation=dilation, padding=padding))
+    return nn.Conv1d(in_channels, out_channels, kernel, dilation=dilation, padding=padding)
 
 
 def downsampling(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """A convolution with a kernel of two strides: N / stride steps of N, which must be a multiple."""
     padding = -(-stride // 2)
-    return weight_norm(nn.Conv1d(in_channels, out_channels, 2 * stride, stride=stride, padding=padding))
+    return nn.Conv1d(in_channels, out_channels, 2 * stride, stride=stride, padding=padding)
 
 
 def upsampling(in_channels: int, out_channels: int, stride: int, kernel: int) -> nn.Module:
@@ -69,8 +73,26 @@ def upsampling(in_channels: int, out_channels: int, stride: int, kernel: int) ->
     if kernel < stride:
         raise ConfigError(f"an upsampling by {stride} needs a kernel of at least {stride}, got {kernel}")
     padding = -(-(kernel - stride) // 2)
-    return weight_norm(nn.ConvTranspose1d(in_channels, out_channels, kernel, stride=stride, padding=padding,
-                                          output_padding=(kernel - stride) % 2))  # fmt: skip
+    return nn.ConvTranspose1d(in_channels, out_channels, kernel, stride=stride, padding=padding,
+                              output_padding=(kernel - stride) % 2)  # fmt: skip
+
+
+def add_weight_norm(model: nn.Module) -> None:
+    """Convolutions of `model` learn size and direction of their weights apart (arXiv:1602.07868), in place."""
+    for module in list(model.modules()):
+        if isinstance(module, _CONVOLUTIONS) and not parametrize.is_parametrized(module):
+            weight_norm(module)
+
+
+def without_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of such a model as that of a plain one: the weights that its convolutions have."""
+    sizes = f".{_NORMED}0"
+    plain = {name: tensor for name, tensor in tensors.items() if f".{_NORMED}" not in name}
+    for name, size in tensors.items():
+        if name.endswith(sizes):
+            stem = name.removesuffix(sizes)
+            plain[f"{stem}.weight"] = torch._weight_norm(tensors[f"{stem}.{_NORMED}1"], size, 0)
+    return plain
 
 
 class ResidualUnit(nn.Module):
@@ -135,7 +157,7 @@ class ConvNeXt(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.widen = nn.Linear(dim, inner)
         self.narrow = nn.Linear(inner, dim)
-        self.scale = nn.Parameter(ones(dim) * scale)
+        self.scale = nn.Parameter(torch.ones(dim) * scale)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """[B, T, C] to the same; frames that are not `valid` [B, T] are zeros before and after."""

@@ -8,12 +8,14 @@ B utterances, S samples, T frames, C channels.
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
-from speechssl.nn.lengths import frame_lengths, valid_mask, valid_or_none, zero_padding
+from speechssl.nn.lengths import check_lengths, frame_lengths, valid_mask, valid_or_none, zero_padding
 from speechssl.nn.mel import log_mel
 from speechssl.nn.wave_blocks import (
     Activation,
@@ -110,3 +112,37 @@ class SpectralEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, valid)
         return zero_padding(self.last(self.last_norm(x)), valid)[:, :count]
+
+
+class FrameEncoder(nn.Module):
+    """One of the above as an encoder (`speechssl.encoders.Encoder`) without blocks: layer 0 is all there is."""
+
+    num_layers: ClassVar[int] = 0
+    receptive_field: ClassVar[int] = 1  # by the frame rule: every begun hop is a frame
+
+    def __init__(self, config: Any, front: "WaveEncoder | SpectralEncoder") -> None:
+        super().__init__()
+        self.config, self.front = config, front
+        self.sample_rate, self.hop, self.dim = int(config.sample_rate), front.hop, int(config.dim)
+
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """Frame counts for sample counts, int64 of any shape: floor((N - 1) / hop) + 1."""
+        return num_frames(lengths, self.hop)
+
+    def forward(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Frames [B, T, C] of wav [B, S] and frame counts [B]; lengths [B] are real samples (None: all of S)."""
+        if wav.ndim != 2:
+            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
+        if lengths is None:
+            lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
+        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        return self.front(wav, lengths), self.frame_lengths(lengths)
+
+    def layers(
+        self, wav: Tensor, lengths: Tensor | None = None, *, upto: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """[frames] and frame counts; the only layer is 0."""
+        if upto not in (None, 0):
+            raise ValueError(f"layer {upto} does not exist: this encoder has layer 0 only")
+        frames, counts = self(wav, lengths)
+        return [frames], counts

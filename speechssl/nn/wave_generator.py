@@ -77,20 +77,17 @@ class SpectralGenerator(nn.Module):
     An order of magnitude less arithmetic than transposed convolutions.
     """
 
-    window: Tensor
-
     def __init__(self, dim: int, *, channels: int, hop: int, num_blocks: int, window: int) -> None:
         super().__init__()
         if window < 2 * hop or (window - hop) % 2 or num_blocks < 1 or channels < 1:
             raise ConfigError(f"a spectral generator needs blocks, and a window of two hops ({hop}) or more, longer "
                               f"than one by an even number, got {window}")  # fmt: skip
-        self.hop = hop
+        self.hop, self.window = hop, window
         self.first = nn.Conv1d(dim, channels, 7, padding=3)
         self.norm = nn.LayerNorm(channels, eps=1e-6)
         self.blocks = nn.ModuleList(ConvNeXt(channels, 3 * channels, scale=1 / num_blocks) for _ in range(num_blocks))
         self.last_norm = nn.LayerNorm(channels, eps=1e-6)
         self.last = nn.Linear(channels, window + 2)
-        self.register_buffer("window", torch.hann_window(window), persistent=False)
 
     def forward(self, frames: Tensor, valid: Tensor | None = None) -> Tensor:
         """As `WaveGenerator`."""
@@ -102,7 +99,8 @@ class SpectralGenerator(nn.Module):
             x = block(x, valid)
         magnitude, phase = self.last(self.last_norm(x)).float().chunk(2, -1)
         spectrum = torch.polar(magnitude.exp().clamp_max(_LOUDEST), phase)
-        wav = overlap_add(spectrum, self.window, self.hop, valid)
+        window = torch.hann_window(self.window, device=spectrum.device)
+        wav = overlap_add(spectrum, window, self.hop, valid)
         return zero_padding(wav, at_rate(valid, self.hop)).to(frames.dtype)
 
 

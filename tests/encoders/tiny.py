@@ -25,6 +25,11 @@ UNREACHED = {
 TOLERANCE = {"feed_forward": 1e-4}  # of two frames all but alike, unit variance makes the rounding as large as they are
 
 TINY: dict[str, list[dict[str, Any]]] = {
+    "codec_mel": [{"dim": 6, "channels": 12, "num_blocks": 2, "num_mels": 10}],
+    "codec_wave": [
+        {"dim": 6, "channels": 2, "strides": (4, 8, 10), "dilations": (1, 3)},
+        {"dim": 6, "channels": 2, "strides": (16, 20), "kernel": 5, "dilations": (2,), "activation": "leaky_relu"},
+    ],
     "cpc": [
         {"conv_layers": HALF, "dim": 12},
         {"conv_layers": HALF, "dim": 16, "norm": "none", "context": "gru", "context_layers": 2},
