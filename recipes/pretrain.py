@@ -184,14 +184,14 @@ def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, 
     return Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, workers, together)
 
 
-def start_folder(run: Run, folder: Path, group: Group) -> Log:
+def start_folder(run: Any, folder: Path, group: Group) -> Log:
     """The run's folder with its resolved config. ConfigError where it belongs to a run with other settings."""
     resolved = config.to_toml(run)
     if group.first:
         folder.mkdir(parents=True, exist_ok=True)
         stored = folder / "config.toml"
         if stored.exists() and (folder / "checkpoints").is_dir():
-            before = config.load(Run, stored)  # what a file of an older version does not name has its default
+            before = config.load(type(run), stored)  # what a file of an older version does not name has its default
             changed = config.differences(config.to_dict(before), config.to_dict(run))
             free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
                     "training.keep", "training.workers", "training.tensorboard", "training.shard", "device",
