@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Units": "speechssl.units.units",
     "Pretrained": "speechssl.encoders.pretrained",
+    "load_codec": "speechssl.api",
     "load_encoder": "speechssl.api",
     "load_unit_model": "speechssl.api",
     "read_audio": "speechssl.api",

@@ -11,13 +11,17 @@ features = encoder.features(torch.from_numpy(speechssl.read_audio("speech.wav").
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechssl.audio import Audio
 from speechssl.audio import read as read_audio
 from speechssl.encoders.pretrained import Pretrained
 from speechssl.units.model import UnitModel
 
-__all__ = ["Audio", "Pretrained", "UnitModel", "load_encoder", "load_unit_model", "read_audio"]
+if TYPE_CHECKING:
+    from speechssl.codecs.model import Codec
+
+__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_unit_model", "read_audio"]
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -36,3 +40,10 @@ def load_unit_model(name: str | Path = "default", *, encoder: Pretrained | None 
     encoder: the encoder it was made for, where the folder neither holds it nor can find it.
     """
     return UnitModel.load(name, encoder=encoder)
+
+
+def load_codec(folder: str | Path) -> "Codec":
+    """A codec that recipes.codec made: `encode` gives codes of waveforms, `synthesize` a waveform of codes."""
+    from speechssl.units import codec
+
+    return codec.load(folder)

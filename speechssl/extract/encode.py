@@ -47,6 +47,7 @@ class Encoder:
         self._pretrained = pretrained
         self._layer = layer
         self._quantizer = quantizer
+        self._discrete = job.kind == "units" or job.store == "codes"
         self._allowed = allow_pipes, allow_remote
         self._rate = int(pretrained.encoder.sample_rate)
 
@@ -112,7 +113,7 @@ class Encoder:
         second = next(blocks, None)
         if first is None or second is None:
             return np.zeros((0, 0), np.float32) if first is None else first
-        if self.job.kind == "units":
+        if self._discrete:
             return np.concatenate([first, second, *blocks])
         shape = (0, first.shape[1])
         with spool.open("wb") as file:
@@ -130,7 +131,7 @@ class Encoder:
                     raise AudioError("non-finite-features", f"{utterance.shown}: the encoder gave NaN or infinity")
                 if self._quantizer is None:
                     yield block.float().cpu().numpy()
-                elif self.job.kind == "units":
+                elif self._discrete:
                     yield self._quantizer.encode(block).cpu().numpy()
                 else:
                     assert isinstance(self._quantizer, SoftQuantizer)

@@ -132,7 +132,8 @@ class ModelSpec:
     """Where to load the model from, as given by the user; travels to other processes in place of the weights.
 
     Either a unit model (folder or built-in name), with `encoder` only where the folder cannot find its own; or an
-    encoder with a layer and, for units, k-means centroids: a file, or the name of released ones (which know the layer).
+    encoder with a layer and, for units, k-means centroids: a file, or the name of released ones (which know the layer);
+    or a codec, whose codes are stored as features are, a whole number for each codebook.
     """
 
     unit_model: str | None = None
@@ -141,6 +142,8 @@ class ModelSpec:
     kmeans: str | None = None
     offline: bool = False
     soft: bool = False  # features: what a unit model's quantizer makes of frames before it chooses a unit
+    codec: str | None = None  # folder
+    num_codebooks: int | None = None  # the first so many of the codec's; None: all
 
     def identify(self, kind: Literal["units", "features"]) -> ModelIdentity:
         """Which model this is. Cheap for a unit model: its card is read, not its weights."""
@@ -155,13 +158,18 @@ class ModelSpec:
         from speechssl.units.model import UnitModel
 
         self._check(kind)
+        if self.codec is not None:
+            from speechssl.units import codec
+
+            model = codec.load(self.codec)
+            return codec.pretrained_encoder(model), 0, codec.codes_quantizer(model, self.num_codebooks)
         pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
         if self.unit_model is not None:
-            model = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
-            if self.soft and not isinstance(model.quantizer, SoftQuantizer):
+            units = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
+            if self.soft and not isinstance(units.quantizer, SoftQuantizer):
                 raise ConfigError(f"{self.unit_model}: its units are not soft; those of a prediction head are "
                                   "(recipes/conf/soft_units.toml)")  # fmt: skip
-            return model.pretrained, model.layer, model.quantizer if kind == "units" or self.soft else None
+            return units.pretrained, units.layer, units.quantizer if kind == "units" or self.soft else None
         assert pretrained is not None
         from speechssl.convert import kmeans_by_name
 
@@ -181,7 +189,10 @@ class ModelSpec:
     def _check(self, kind: str) -> None:
         if self.soft and (kind == "units" or self.unit_model is None):
             raise ConfigError("soft units are features of a unit model: speechssl features --model DIR --soft")
-        if self.unit_model is not None:
+        if self.codec is not None:
+            if kind != "features" or (self.unit_model, self.encoder, self.layer, self.kmeans) != (None,) * 4:
+                raise ConfigError("a codec gives codes of its own encoder, by `speechssl codec encode`")
+        elif self.unit_model is not None:
             if self.layer is not None or self.kmeans is not None:
                 raise ConfigError("a unit model has its own layer and k-means: leave --layer and --kmeans out")
         elif self.encoder is None:

@@ -55,9 +55,25 @@ def read_features(folder: str | Path) -> Iterator[tuple[str, np.ndarray]]:
     """Ids and features [T, C] float32 of an output of `speechssl features`, in the corpus's order."""
     folder = Path(folder)
     job = jobs.load(folder)
-    if job.kind != "features":
-        raise DataError(f"{folder}: holds units, not features")
+    if job.kind != "features" or job.store == "codes":
+        raise DataError(f"{folder}: holds {'codes' if job.store == 'codes' else 'units'}, not features")
     yield from _frames(folder, job)
+
+
+def read_tokens(folder: str | Path) -> Iterator[tuple[str, np.ndarray, int]]:
+    """Ids, units [T] or codes [T, G] int64, and the recordings' samples, of a finished output of either kind."""
+    folder = Path(folder)
+    job = jobs.load(folder)
+    if job.kind != "units" and job.store != "codes":
+        raise DataError(f"{folder}: holds features, neither units nor codes")
+    if not (folder / SUMS).exists():
+        raise DataError(f"{folder}: not finished; give the same command again to go on")
+    for shard in sorted(journal.read(folder)):
+        rows = read_rows(folder / "shards", job.stem(shard))
+        good = (row for row in rows if "code" not in row)
+        frames = store(job.store).read(folder / "shards", job.stem(shard), rows, job)
+        for row, (name, tokens) in zip(good, frames, strict=True):
+            yield name, tokens, row["samples"]
 
 
 def _frames(folder: Path, job: jobs.Job) -> Iterator[tuple[str, np.ndarray]]:

@@ -94,6 +94,8 @@ def run_features(
     """Features of every utterance in `folder`/shards. Raises as `run_units`."""
     if format == "units":
         raise ConfigError("features cannot be stored as units: use speechssl units")
+    if (format == "codes") != (spec.codec is not None):
+        raise ConfigError("codes are a codec's: use speechssl codec encode")
     identity = spec.identify("features")
     manifest = plan.check_manifest(corpus.utterances, [store(format).refuse])
     size = shard_size or plan.planned_size(Path(folder), manifest)

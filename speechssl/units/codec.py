@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from speechssl import config, files
 from speechssl.codecs.model import Codec, Config
 from speechssl.encoders import pretrained as native
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, ConfigError
 from speechssl.quantizers import Quantizer
 from speechssl.quantizers.fsq import FSQ, ProjectedFSQ
 from speechssl.quantizers.residual import Residual
 from speechssl.quantizers.residual_codes import ResidualCodes
 from speechssl.units.card import MOST_UNITS, UnitModelCard
-from speechssl.units.model import UnitModel
+from speechssl.units.model import UnitModel, unit_model_sha256
 
 FORMAT = "speechssl-codec-1"
 _MOST_BYTES = 16 << 20  # of codec.json
@@ -83,6 +84,32 @@ def projected(fsq: FSQ) -> ProjectedFSQ:
     values = torch.cat([(torch.arange(level) - level // 2) / (level // 2) for level in fsq.levels])
     none, same = torch.zeros(2, fsq.dim), torch.eye(fsq.dim)
     return ProjectedFSQ(torch.tensor(fsq.levels), none[0].clone(), same, none[1].clone(), values, same.clone())
+
+
+def codes_quantizer(codec: Codec, num_codebooks: int | None = None) -> Quantizer:
+    """Frames to the codes [..., n] of the first codebooks (None: all); of FSQ, which has one, to its units [...]."""
+    most = len(codec.sizes)
+    if num_codebooks is not None and not 1 <= num_codebooks <= most:
+        raise ConfigError(f"the codec has 1..{most} codebooks, not {num_codebooks}")
+    quantizer = codec.quantizer()
+    return projected(quantizer) if isinstance(quantizer, FSQ) else ResidualCodes(quantizer.codebooks[:num_codebooks])
+
+
+def token_models(codec: Codec) -> dict[str, Quantizer]:
+    """Every quantizer that this codec's tokens may come from, by the hash that their sidecar has."""
+    encoder = pretrained_encoder(codec).sha256
+    found = [codes_quantizer(codec, n) for n in range(1, len(codec.sizes) + 1)]
+    for n in range(1, len(codec.sizes) + 1):
+        if codec.fsq is None and codec.sizes[0] ** n <= MOST_UNITS:
+            found.append(unit_model(codec, num_codebooks=n).quantizer)
+    return {unit_model_sha256(encoder, 0, quantizer): quantizer for quantizer in found}
+
+
+def as_codes(tokens: Tensor, quantizer: Quantizer) -> Tensor:
+    """Codes [T, n] for `Codec.synthesize` of units [T] or codes [T, n] int64 that `quantizer` made."""
+    if isinstance(quantizer, Residual):
+        return quantizer.codes(tokens)
+    return tokens if tokens.ndim == 2 else tokens.unsqueeze(1)
 
 
 def save(folder: str | Path, codec: Codec, card: UnitModelCard | None = None) -> None:
