@@ -15,8 +15,8 @@ all there, are left out; ours averages over the speakers of x as fastabx does (`
 
 The plain loops warp in Python, one pair of items at a time: `loop` over frame distances from one product of matrices
 per pair, `all in the loop` over distances of frames taken one by one; each pair once, or every cell its own
-(`cell by cell`). They are timed on --pairs pairs drawn at random and extrapolated by the number of table fields; reading
-and averaging are not in them.
+(`cell by cell`). They are timed on --pairs pairs drawn at random and extrapolated by the number of table fields;
+reading and averaging are not in them.
 """
 
 import argparse
