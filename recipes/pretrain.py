@@ -10,9 +10,9 @@ The last goes on from an encoder that somebody trained (a folder, file or name);
 Takes TOML files, of which the later win, and key=value overrides. recipes/conf has the papers' settings; tiny.toml
 makes any of them small enough for two cores. Builds things in order: data, encoder, objective, trainer. Goes on from
 the newest checkpoint in the run's folder where there is one. Writes into it: config.toml (everything resolved),
-log.jsonl, checkpoints/, encoder/ (what `speechssl features --encoder` reads), result.json and, where an objective
-predicts labels, unit_model/ (what `speechssl units --model` reads). Exit code: 0 trained to
-the end, 2 stopped early or refused.
+log.jsonl, checkpoints/, encoder/ (what `speechssl features --encoder` reads) and result.json. `speechssl convert RUN
+MODEL --to unit-model` takes the units that it chooses or predicts along. Exit code: 0 trained to the end, 2 stopped
+early or refused.
 """
 
 import dataclasses
@@ -40,7 +40,6 @@ from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
 from speechssl.training.loop import Trainer, Training
 from speechssl.training.optimizer import Optimizer, Schedule
-from speechssl.units.model import UnitModel
 
 
 @dataclass(frozen=True)
@@ -126,17 +125,12 @@ def train(run: Run, group: Group) -> int:
     if stopping():
         log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
         return 2
-    whole = trainer.whole_state(objective)
-    state = {k.removeprefix("encoder."): v for k, v in whole.items() if k.startswith("encoder.")}
+    state = trainer.whole_state(objective.encoder)
     if group.first:
         card = dataclasses.replace(card, normalize=run.normalize)
         trained = encoders.build(card.family, config.to_dict(objective.encoder.config))
         trained.load_state_dict(state)
         pretrained.save(folder / "encoder", Pretrained(trained.eval(), card))
-        if hasattr(objective, "quantizer"):
-            layer, quantizer = objective.quantizer(whole)
-            UnitModel(Pretrained(trained, card), layer, quantizer).save(folder / "unit_model")
-            log.line(f"units that it predicts: {folder / 'unit_model'}")
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         log.line(f"encoder in {folder / 'encoder'}")
     return 0

@@ -11,9 +11,10 @@ SRC: a fairseq, s3prl, torchaudio or fairseq2 file, a Hugging Face or fairseq2 f
 Tensors that only training or a head needs are left out and named.
 
 --to unit-model: the codebook that SRC was trained with, and the encoder whose frames it takes, for `speechssl units
---model DST`. SRC then may be the folder of a training of ours, finished, too: wav2vec2, vq_wav2vec, dinosr. wav2vec
-2.0's codebooks quantize the front end, so that is all of the encoder that goes along; dinosr has one codebook for each
-of its teacher's last blocks, and --layer says which.
+--model DST`. SRC then may be the folder of a training of ours, finished, too: wav2vec2, vq_wav2vec, dinosr, and those
+that predict units they were given: hubert, wavlm, augmentation_invariant. wav2vec 2.0's codebooks quantize the front
+end, so that is all of the encoder that goes along; dinosr has one codebook for each of its teacher's last blocks, and
+--layer says which.
 
 exit code: 0 converted; 2 not readable, or the format cannot hold the model.
 """

@@ -10,7 +10,6 @@ differs: no blank. Merged units never repeat, which is what blanks are for; with
 B utterances, T frames, C channels, V labels, L merged labels of an utterance.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -25,7 +24,7 @@ from speechssl.errors import ConfigError
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.prediction import frame_labels
 from speechssl.objectives import Outcome
-from speechssl.quantizers.mlp import MLP, SLOPE
+from speechssl.quantizers.mlp import SLOPE
 
 _NEVER = -1e4  # log probability of a blank: none, and its gradient is a number
 
@@ -106,11 +105,6 @@ class Objective(nn.Module):
         labels = frame_labels(batch.labels, int(clean.max()))
         own = [row[:count] for row, count in zip(labels, clean.tolist(), strict=True)]
         return [torch.unique_consecutive(row[row >= 0]) for row in own]
-
-    def quantizer(self, state: Mapping[str, Tensor]) -> tuple[int, MLP]:
-        """The encoder's layer and the network, from this objective's tensors."""
-        places = range(len(self.linears))
-        return self.layer, MLP([(state[f"linears.{i}.weight"], state[f"linears.{i}.bias"]) for i in places])
 
     def after_step(self, step: int) -> None:
         """Nothing to do."""

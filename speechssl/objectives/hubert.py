@@ -6,7 +6,6 @@ come from `speechssl units`.
 Its formulas are in `nn.prediction`. T frames, D dimensions of the code space, V labels, N frames that are predicted.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +18,6 @@ from speechssl.nn.masking import SpanMask
 from speechssl.nn.prediction import code_logits, frame_labels, predict_labels
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
-from speechssl.quantizers.cosine import Cosine
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,6 @@ class Objective(nn.Module):
 
     def _logits(self, frames: Tensor) -> Tensor:
         return code_logits(self.projection(frames), self.codes, self.config.temperature)
-
-    def quantizer(self, state: Mapping[str, Tensor]) -> tuple[int, Cosine]:
-        """The encoder's layer and the prediction head on it, from this objective's tensors."""
-        norm = None
-        if self.encoder.transformer.norm_first:
-            name = "encoder.transformer.norm"
-            norm = (state[f"{name}.weight"], state[f"{name}.bias"])
-        parts = (state["projection.weight"], state["projection.bias"], state["codes"])
-        return self.encoder.num_layers, Cosine(*parts, torch.tensor(self.config.temperature), norm)
 
     def after_step(self, step: int) -> None:
         """Nothing to do."""

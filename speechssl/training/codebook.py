@@ -1,11 +1,13 @@
-"""The codebooks of a finished training, as a unit model's quantizer, and the encoder whose frames they take.
+"""The codebooks or units of a finished training, as a unit model's quantizer, and the encoder whose frames it takes.
 
 From a run's folder (`recipes.pretrain`): RUN/encoder and the newest checkpoint, of the same update. wav2vec2 and
 vq_wav2vec as in `convert.codebooks`. dinosr: the teacher's blocks have a codebook each, of the last `top_layers` ones;
 the unit is the codeword nearest to the block's normalised feed-forward output, as the student has to predict it.
+hubert, wavlm and augmentation_invariant predict units that they were given: the most likely one of every frame.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -21,8 +23,10 @@ from speechssl.encoders import pretrained as native
 from speechssl.encoders.pretrained import Pretrained
 from speechssl.errors import CheckpointError, ConfigError
 from speechssl.nn.speech_encoder import SpeechEncoder
+from speechssl.quantizers.cosine import Cosine
 from speechssl.quantizers.gumbel import GumbelCodebooks
 from speechssl.quantizers.kmeans import KMeans
+from speechssl.quantizers.mlp import MLP
 from speechssl.training import checkpoint
 
 
@@ -36,7 +40,8 @@ def of_run(folder: Path, layer: int | None = None) -> Trained:
 
     Raises CheckpointError where the run is not finished, damaged or has no codebook, ConfigError for the layer.
     """
-    objective = config.read_toml(folder / "config.toml").get("objective")
+    run = config.read_toml(folder / "config.toml")
+    objective, settings = run.get("objective"), run.get("settings", {})
     if not (folder / "encoder").is_dir():
         raise CheckpointError(f"{folder}: not trained to the end (no encoder/); start the same training again")
     pretrained = native.load(folder / "encoder")
@@ -52,11 +57,32 @@ def of_run(folder: Path, layer: int | None = None) -> Trained:
                 return codebooks.of_front_end(pretrained, GumbelCodebooks(*(held[name] for name in names)))
             case "dinosr":
                 return _of_teacher(folder, pretrained, _newest(folder, pretrained), layer)
-    except (KeyError, RuntimeError) as error:
+            case "hubert" | "wavlm":
+                held = _newest(folder, pretrained)
+                return head(pretrained, held, temperature=settings.get("temperature", 0.1))
+            case "augmentation_invariant":
+                return network(pretrained, _newest(folder, pretrained), layer=settings.get("layer"))
+    except (KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"{folder}: its checkpoint is not that of {objective}: {error}") from error
     raise CheckpointError(
         f"{folder}: {objective} trains no codebook; learn one of {folder / 'encoder'}: speechssl kmeans"
     )
+
+
+def head(pretrained: Pretrained, held: Mapping[str, Tensor], *, temperature: float) -> Trained:
+    """The prediction head over the last layer, from the tensors of `objectives.hubert` or `wavlm`."""
+    encoder, norm = pretrained.encoder, None
+    if isinstance(encoder, SpeechEncoder) and encoder.transformer.norm_first:  # layers are those before the final norm
+        norm = (held["encoder.transformer.norm.weight"], held["encoder.transformer.norm.bias"])
+    parts = (held["projection.weight"], held["projection.bias"], held["codes"])
+    return Trained(pretrained, encoder.num_layers, Cosine(*parts, torch.tensor(temperature), norm))
+
+
+def network(pretrained: Pretrained, held: Mapping[str, Tensor], *, layer: int | None) -> Trained:
+    """The network over a layer (None: the last), from the tensors of `objectives.augmentation_invariant`."""
+    count = sum(name.startswith("linears.") for name in held) // 2
+    layers = [(held[f"linears.{i}.weight"], held[f"linears.{i}.bias"]) for i in range(count)]
+    return Trained(pretrained, pretrained.encoder.num_layers if layer is None else layer, MLP(layers))
 
 
 def _of_teacher(folder: Path, pretrained: Pretrained, held: dict[str, Tensor], layer: int | None) -> Trained:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from speechssl import encoders, objectives
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.objectives.augmentation_invariant import sequence_loss
+from speechssl.training import codebook
 from tests.encoders import tiny
 from tests.objectives.test_contract import make_batch
 from tests.objectives.tiny import ENCODER, TINY
@@ -85,11 +87,12 @@ def test_the_encoder_stays_as_it_is() -> None:
 
 def test_the_quantizer_gives_the_units_that_the_objective_predicts() -> None:
     objective, batch = make(layer=1), make_batch(CASE)
-    layer, quantizer = objective.quantizer(objective.state_dict())
+    encoder = Pretrained(objective.encoder, EncoderCard("hubert", ENCODER))
+    trained = codebook.network(encoder, objective.state_dict(), layer=1)
     layers, counts = objective.encoder.layers(batch.wav, batch.lengths)
-    assert layer == 1
+    assert trained.layer == 1
     frames = torch.cat([x[:count] for x, count in zip(layers[1], counts.tolist(), strict=True)])
-    assert torch.equal(quantizer.encode(frames), objective(batch).codes)
+    assert torch.equal(trained.quantizer.encode(frames), objective(batch).codes)
 
 
 @pytest.mark.parametrize("family, encoder", [("hubert", ENCODER), ("wav2vec2", {**tiny.LARGE, "num_layers": 2})])
@@ -100,11 +103,12 @@ def test_a_hubert_head_gives_the_units_that_the_objective_predicts(family: str, 
                 "masking": {"time": {"share": 0.0, "min_spans": 0}}}  # fmt: skip
     objective = objectives.build("hubert", encoders.build(family, encoder), settings, num_labels=7).eval()
     batch = make_batch(TINY["hubert"][0])
-    layer, quantizer = objective.quantizer(objective.state_dict())
+    trained = codebook.head(Pretrained(objective.encoder, EncoderCard(family, encoder)), objective.state_dict(),
+                            temperature=0.1)  # fmt: skip
     layers, _ = objective.encoder.layers(batch.wav, batch.lengths)
-    frames = layers[layer][batch.labels[:, : layers[layer].shape[1]] >= 0]
-    assert torch.equal(quantizer.encode(frames), objective(batch).codes)
-    assert len(quantizer.encode(frames).unique()) > 1
+    frames = layers[2][batch.labels[:, : layers[2].shape[1]] >= 0]
+    assert trained.layer == 2 and torch.equal(trained.quantizer.encode(frames), objective(batch).codes)
+    assert len(trained.quantizer.encode(frames).unique()) > 1
 
 
 def test_a_layer_that_does_not_exist_is_refused() -> None:

@@ -33,6 +33,7 @@ def soft(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = {"settings__masked_weight": 0.0, "settings__unmasked_weight": 1.0,
              "settings__masking__time__share": 0.0, "settings__masking__time__min_spans": 0}  # fmt: skip
     assert train(data, run, **plain, training__updates=40, optimizer__lr=5e-3) == 0
+    assert main(["convert", str(run), str(run / "unit_model"), "--to", "unit-model"]) == 0
     return run
 
 
@@ -76,6 +77,7 @@ def test_what_has_no_soft_units_says_so(data: Path, tmp_path: Path, capsys: pyte
 def invariant(data: Path, soft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("invariant") / "run"
     assert train_invariant(data, soft, run) == 0
+    assert main(["convert", str(run), str(run / "unit_model"), "--to", "unit-model"]) == 0
     return run
 
 

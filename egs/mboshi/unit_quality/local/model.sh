@@ -17,16 +17,17 @@ learn() {
   once "$exp/$1/model" "$data" "$2" -- speechssl kmeans "$data/train" --encoder "$2" --layer "$3" --seed "$seed" \
     --max-frames 300000 --workers "$workers" --quiet -o "$exp/$1/model" "${@:4}"
 }
-# labels NAME UNIT_MODEL INPUT: its units of train and dev in exp/labels_NAME
+# labels NAME UNIT_MODEL: its units of train and dev in exp/labels_NAME
 labels() {
-  once "$exp/labels_$1" "$data" "$3" -- speechssl units "$data/train" "$data/dev" --model "$2" --workers "$workers" --quiet \
+  once "$exp/labels_$1" "$data" "$2" -- speechssl units "$data/train" "$data/dev" --model "$2" --workers "$workers" --quiet \
     -o "$exp/labels_$1"
 }
-# train RUN RECIPE LABELS: from the built-in model's encoder, towards these labels
+# train RUN RECIPE LABELS UNIT_MODEL: from the built-in model's encoder, towards these labels
 train() {
   once "$exp/$1" "$data" "conf/$model.toml" "$tdnn" "$exp/labels_$3" -- pretrain 0 "$root/recipes/conf/$2.toml" "conf/$model.toml" \
     "run=\"$exp/$1\"" "encoder={checkpoint=\"$tdnn\"}" "data.train=\"$data/train\"" "data.valid=\"$data/dev\"" \
     "data.labels=\"$exp/labels_$3\"" "training.updates=$updates" "training.workers=$workers" "seed=$seed" "${small[@]}"
+  once "$4" "$exp/$1" -- speechssl convert "$exp/$1" "$4" --to unit-model
 }
 kmeans() { learn tdnn "$tdnn" 5 --num-units "$num_units"; }
 
@@ -48,19 +49,19 @@ case "$model" in
   tdnn_fsq) learn "$model" "$tdnn" 5 --quantizer fsq --levels "$levels" ;;
   tdnn_soft)
     kmeans
-    labels tdnn "$exp/tdnn/model" "$exp/tdnn/model"
-    train soft soft_units tdnn
-    copy "$exp/soft/unit_model" "$exp/$model/model" "$exp/soft"
+    labels tdnn "$exp/tdnn/model"
+    train soft soft_units tdnn "$exp/$model/model"
     ;;
   tdnn_invariant)
     kmeans
-    labels tdnn "$exp/tdnn/model" "$exp/tdnn/model"
-    train invariant1 augmentation_invariant tdnn
-    for ((i = 2; i <= iterations; i++)); do
-      labels "invariant$((i - 1))" "$exp/invariant$((i - 1))/unit_model" "$exp/invariant$((i - 1))"
-      train "invariant$i" augmentation_invariant "invariant$((i - 1))"
+    labels tdnn "$exp/tdnn/model"
+    before=tdnn
+    for ((i = 1; i < iterations; i++)); do
+      train "invariant$i" augmentation_invariant "$before" "$exp/model_invariant$i"
+      before="invariant$i"
+      labels "$before" "$exp/model_$before"
     done
-    copy "$exp/invariant$iterations/unit_model" "$exp/$model/model" "$exp/invariant$iterations"
+    train "invariant$iterations" augmentation_invariant "$before" "$exp/$model/model"
     ;;
   *) echo "run.sh: --models knows mfcc, default, tdnn, tdnn_product, tdnn_residual, tdnn_fsq, tdnn_soft and tdnn_invariant, not $model" >&2; exit 2 ;;
 esac
