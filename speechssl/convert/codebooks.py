@@ -3,13 +3,14 @@
 wav2vec 2.0 (arXiv:2006.11477): the Gumbel quantizer of released checkpoints that still hold it (pre-trained ones do,
 fine-tuned ones do not); its frames are those of the front end, which becomes the encoder. vq-wav2vec
 (arXiv:1910.05453): the encoder quantizes as it goes, and its layer 0 is made of codebook entries: the nearest one is
-the one that was chosen, whatever chose it.
+the one that was chosen, whatever chose it. HuBERT-Soft (arXiv:2111.02392): the head that gives soft units.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from speechssl import config
@@ -19,6 +20,7 @@ from speechssl.encoders.pretrained import Pretrained
 from speechssl.encoders.vq_wav2vec import Model as VqWav2vec
 from speechssl.errors import CheckpointError
 from speechssl.quantizers import Quantizer
+from speechssl.quantizers.cosine import Cosine
 from speechssl.quantizers.gumbel import GumbelCodebooks
 from speechssl.quantizers.kmeans import KMeans
 from speechssl.quantizers.product import Product
@@ -38,9 +40,19 @@ def of_checkpoint(loaded: Loaded) -> Trained:
     name, family = loaded.pretrained.card.name, loaded.pretrained.card.family
     if family == "vq_wav2vec":
         return of_vq_wav2vec(loaded.pretrained)
+    if "codes" in loaded.codebook:
+        return of_head(loaded)
     if family != "wav2vec2" or not loaded.codebook:
         raise CheckpointError(f"{name} ({family}): no codebook of its training is there; learn one: speechssl kmeans")
     return of_front_end(loaded.pretrained, gumbel(loaded.codebook, where=name))
+
+
+def of_head(loaded: Loaded) -> Trained:
+    """The units that a prediction head over the last layer was trained for."""
+    held, encoder = loaded.codebook, loaded.pretrained.encoder
+    bias = held.get("head_bias", torch.zeros(len(held["head_weight"])))
+    return Trained(loaded.pretrained, encoder.num_layers,
+                   Cosine(held["head_weight"], bias, held["codes"], torch.tensor(0.1)))  # fmt: skip
 
 
 def gumbel(tensors: Mapping[str, Tensor], *, where: str) -> GumbelCodebooks:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import encoders
-from speechssl.convert import download, fairseq, fairseq2, files, huggingface, known, pickle_reader, torchaudio
+from speechssl.convert import download, fairseq, fairseq2, files, huggingface, known, pickle_reader, soft_vc, torchaudio
 from speechssl.convert.normalization import Normalization
 from speechssl.convert.weights import Loaded
 from speechssl.encoders import pretrained as native
@@ -110,6 +110,8 @@ def _load_tree(tree: Any, path: Path, found: known.KnownCheckpoint | None, norma
         family = found.family if found else None
         tensors = files.as_tensors(tree, where=str(path))
         return torchaudio.load(tensors, path, normalization=normalization, family=family)
+    if soft_vc.is_state_dict(tree):
+        return soft_vc.load(files.as_tensors(tree, where=str(path)), path, normalization=normalization)
     if any(str(key).endswith("feature_projection.projection.weight") for key in tree):
         raise CheckpointError(f"{path}: the weights of a Hugging Face model; give its folder, with config.json")
     shown = ", ".join(str(key) for key in list(tree)[:8])

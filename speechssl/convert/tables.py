@@ -159,3 +159,25 @@ def fairseq2(*, conv_norm: str, norm_first: bool) -> Table:
         ("encoder.layers.{i}.ffn_layer_norm.{p}", _OUR_BLOCK + "ffn_norm.{p}"),
     )
     return Table(rules, _FAIRSEQ2_DROP)
+
+
+def soft_vc() -> Table:
+    """HuBERT-Soft: torch's own transformer layers behind HuBERT's front end."""
+    block = "encoder.layers.{i}."
+    rules = (
+        ("feature_extractor.conv{i}.{p}", "conv.layers.{i}.conv.{p}"),
+        ("feature_extractor.norm{i}.{p}", "conv.layers.{i}.norm.{p}"),
+        ("feature_projection.norm.{p}", "projection.norm.{p}"),
+        ("feature_projection.projection.{p}", "projection.linear.{p}"),
+        ("positional_embedding.conv.{p}", "pos_conv.conv.{p}"),
+        ("norm.{p}", "transformer.norm.{p}"),
+        (block + "self_attn.q_proj.{p}", _OUR_BLOCK + "attention.query.{p}"),
+        (block + "self_attn.k_proj.{p}", _OUR_BLOCK + "attention.key.{p}"),
+        (block + "self_attn.v_proj.{p}", _OUR_BLOCK + "attention.value.{p}"),
+        (block + "self_attn.out_proj.{p}", _OUR_BLOCK + "attention.out.{p}"),
+        (block + "norm1.{p}", _OUR_BLOCK + "attention_norm.{p}"),
+        (block + "linear1.{p}", _OUR_BLOCK + "ffn.up.{p}"),
+        (block + "linear2.{p}", _OUR_BLOCK + "ffn.down.{p}"),
+        (block + "norm2.{p}", _OUR_BLOCK + "ffn_norm.{p}"),
+    )
+    return Table(rules, ("masked_spec_embed", "proj.*", "label_embedding.*"))

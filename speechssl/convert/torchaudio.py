@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from speechssl.convert import inferred, keys, tables, weights
 from speechssl.convert.normalization import Normalization
+from speechssl.convert.packed import unpack
 from speechssl.encoders.pretrained import Pretrained
-from speechssl.errors import CheckpointError
 
 EPS = 1e-5  # torch's layer_norm over the whole waveform
 _PACKED = ".attention.attention.in_proj_"  # WavLM keeps query, key and value in one tensor
@@ -33,7 +32,7 @@ def load(tensors: dict[str, Tensor], path: Path, *, normalization: Normalization
     stated = hints.pop("normalize", None)
     decided = normalization.decide(stated, where)
     tensors, outside = keys.strip_prefix(tensors, [_WRAPPER])
-    tensors = _unpacked(weights.fold_weight_norm(tensors, where=where), where)
+    tensors = unpack(weights.fold_weight_norm(tensors, where=where), _PACKED, ".attention.{}.", where=where)
     mapped = tables.torchaudio().to_ours(tensors, where=where)
     family = hints.pop("family", None) or _family(mapped.tensors, family, path.name)
     values = inferred.config_of(mapped.tensors, hints, where=where)
@@ -51,17 +50,3 @@ def _family(tensors: Mapping[str, Tensor], known: str | None, name: str) -> str:
     if "transformer.relative_embedding.weight" in tensors:
         return "wavlm"
     return known or ("hubert" if "hubert" in name.lower() else "wav2vec2")
-
-
-def _unpacked(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:
-    result = {}
-    for key, tensor in tensors.items():
-        stem, packed, part = key.partition(_PACKED)
-        if not packed:
-            result[key] = tensor
-            continue
-        if tensor.ndim == 0 or len(tensor) % 3:
-            raise CheckpointError(f"{where}: {key!r} is no stack of query, key and value: {tuple(tensor.shape)}")
-        for name, third in zip(("q_proj", "k_proj", "v_proj"), torch.chunk(tensor, 3), strict=True):
-            result[f"{stem}.attention.{name}.{part}"] = third
-    return result

@@ -117,7 +117,7 @@ def test_known_table_is_sound() -> None:
     for entry in known.checkpoints():
         names += [entry.name, *(kmeans.name for kmeans in entry.kmeans)]
         assert entry.family in encoders.families()
-        assert entry.hub or (entry.url and entry.format == "fairseq")
+        assert entry.hub or (entry.url and entry.format in ("fairseq", "soft-vc"))
         for url, sha256 in [(entry.url, entry.sha256), *((k.url, k.sha256) for k in entry.kmeans)]:
             assert not url or url.startswith("https://")
             assert sha256 == "" or (len(sha256) == 64 and int(sha256, 16) >= 0)
