@@ -18,12 +18,15 @@ import safetensors.torch
 import torch
 from sklearn.cluster import MiniBatchKMeans
 
-from speechssl import convert, encoders
+from speechssl import config, convert, encoders
 from speechssl.convert import export, tables
 from speechssl.convert.kmeans_files import load_kmeans
 from speechssl.convert.pickle_reader import Stub, read_pickle_file
+from speechssl.encoders import feed_forward, front_end
 from speechssl.encoders import pretrained as native
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
+from speechssl.quantizers.fsq_fit import fit_fsq
+from speechssl.quantizers.gumbel import GumbelCodebooks
 from speechssl.quantizers.kmeans import KMeans
 from speechssl.units.model import UnitModel
 from tests.battery.mutations import Case, Reader
@@ -230,8 +233,15 @@ def native_folders(folder: Path) -> Sequence[Case]:
 def unit_models(folder: Path) -> Sequence[Case]:
     mfcc_model(4).save(folder / "mfcc")
     UnitModel(tiny(), 1, KMeans(torch.randn(4, 8))).save(folder / "tiny")
+    front, blocks = front_end.part_of(tiny().encoder), feed_forward.view_of("hubert", tiny().encoder)
+    gumbel = GumbelCodebooks(torch.randn(6, 4), torch.randn(6), torch.randn(2, 3, 2))
+    grid, _ = fit_fsq(lambda: [("a", torch.randn(50, 8))], levels=(3, 4))
+    for name, model, quantizer in (("front_end", front, gumbel), ("feed_forward", blocks, grid)):
+        card = EncoderCard(name, config.to_dict(model.config))
+        UnitModel(Pretrained(model, card), model.num_layers, quantizer).save(folder / name)
     plain, embedded = contents(folder / "mfcc"), contents(folder / "tiny")
-    return [Case(plain, ("card.json",)), Case(plain), Case(embedded)]
+    others = [contents(folder / name) for name in ("front_end", "feed_forward")]
+    return [Case(plain, ("card.json",)), Case(plain), Case(embedded), *map(Case, others)]
 
 
 READERS = {
