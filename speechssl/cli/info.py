@@ -3,6 +3,7 @@
     speechssl info hubert-base-ls960          # what is known of it; more once it is in the cache
     speechssl info hubert_base_ls960.pt       # any checkpoint that `convert` reads
     speechssl info exp/units/model            # a unit model
+    speechssl info exp/bpe                    # a piece model
     speechssl info --known                    # the released checkpoints that have a short name
 
 Names are looked up without the network unless --download is given.
@@ -58,8 +59,11 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
     from speechssl.convert import known
     from speechssl.errors import CheckpointError
+    from speechssl.units.piece_card import MODEL_FILE
 
     path = Path(args.what).expanduser()
+    if (path / MODEL_FILE).is_file():
+        return _pieces(path)
     if (path / "card.json").is_file() or (args.what == "default" and not path.exists()):
         return _unit_model(args.what)
     if path.exists():
@@ -111,6 +115,22 @@ def _unit_model(what: str) -> tuple[dict[str, Any], list[str]]:
         ("licence", card.licence or "not stated"),
         *(("training", f"{key}: {value}") for key, value in card.training.items()),
     ]
+    return values, [f"{name:<12}{text}" for name, text in rows]
+
+
+def _pieces(folder: Any) -> tuple[dict[str, Any], list[str]]:
+    import dataclasses
+
+    from speechssl.units.piece_card import read_card
+
+    card = read_card(folder)
+    rows = [
+        ("pieces", f"{card.num_pieces} ({card.kind}) of {card.num_units} units at {card.rate_hz:g} Hz"),
+        ("model", f"sha256 {card.sha256}"),
+        ("units of", f"unit model {card.unit_model}" if card.unit_model else "not stated"),
+        *(("training", f"{key}: {value}") for key, value in card.training.items()),
+    ]
+    values = {"kind_of_model": "pieces", "folder": str(folder), **dataclasses.asdict(card)}
     return values, [f"{name:<12}{text}" for name, text in rows]
 
 

@@ -1,8 +1,8 @@
 """What sentencepiece's unigram training starts from: every string of units that comes more than once.
 
-sentencepiece 0.2.3 finds these strings byte by byte and drops those that branch inside a character (of the 15,728 that
-514 utterances of 100 units hold it found 288), so it is given ours. As in the versions before, a string counts where
-it is not always followed by one and the same unit, and weighs its frequency times its length.
+sentencepiece 0.2.3 finds these strings byte by byte and drops those that branch inside a character (of the 15,628 that
+514 utterances of 100 units hold it found 288), so it is given ours. As in 0.2.1, a string counts where it is not always
+followed by one and the same unit, and weighs its frequency times its length.
 
 N units of all sentences together, with a separator after each.
 """

@@ -87,7 +87,9 @@ class PieceModel:
             raise DataError(f"pieces of {self.card.num_units} units at {self.card.rate_hz:g} Hz cannot spell "
                             f"{units.size} at {units.rate_hz:g} Hz")  # fmt: skip
         ids = np.array(self._processor.encode(characters(units.ids), out_type=int), np.int64)
-        if not np.array_equal(self._units(ids), units.ids):  # a file from elsewhere may normalise, or drop
+        if not (
+            ids.all() and np.array_equal(self._units(ids), units.ids)
+        ):  # a file from elsewhere may normalise, or drop
             raise CheckpointError(f"{MODEL_FILE} does not spell units as they are: it was not written by speechssl")
         return Pieces(ids, self.lengths[ids], units.durations, units.rate_hz, self.card.num_pieces)
 
@@ -158,11 +160,15 @@ def _spellings(processor: Any, card: PieceCard) -> tuple[IntArray, IntArray]:
     """The units of all pieces, one after another, and where each piece's begin [P + 1]."""
     if processor.vocab_size() != card.num_pieces or not processor.is_unknown(0):
         raise CheckpointError(f"{MODEL_FILE} has {processor.vocab_size()} pieces, and the card {card.num_pieces}")
-    texts = [processor.id_to_piece(piece) for piece in range(1, card.num_pieces)]
+    try:
+        texts = [processor.id_to_piece(piece) for piece in range(1, card.num_pieces)]
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{MODEL_FILE}: a piece is no text: {error}") from None
     lengths = np.array([0, *map(len, texts)], np.int64)
     spelled = np.frombuffer("".join(texts).encode("utf-32-le"), "<u4").astype(np.int64) - FIRST_CHARACTER
     starts = np.concatenate(([0], np.cumsum(lengths)))
     alone = spelled[starts[:-1][lengths == 1]]
-    if (spelled < 0).any() or (spelled >= card.num_units).any() or len(np.unique(alone)) != card.num_units:
+    known = ((spelled >= 0) & (spelled < card.num_units)).all() and (lengths[1:] > 0).all()
+    if not known or len(np.unique(alone)) != card.num_units:
         raise CheckpointError(f"{MODEL_FILE}: the pieces are not of the {card.num_units} units that the card says")
     return spelled, starts

@@ -109,6 +109,15 @@ def test_an_output_folder_of_units_goes_in(tmp_path: Path, capsys: pytest.Captur
     assert "the same numbers mean other sounds" in capsys.readouterr().err
 
 
+def test_info_tells_what_a_piece_model_is(units: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = learn(units)
+    capsys.readouterr()
+    assert main(["info", str(folder)]) == 0
+    assert "12 (bpe) of 8 units at 50 Hz" in capsys.readouterr().out
+    assert main(["info", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_pieces"] == 12
+
+
 def test_a_share_of_the_utterances_is_chosen_by_their_ids(units: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learn(units, "--share", "0.5", "--json", pieces=10)
     half = json.loads(capsys.readouterr().out)["training"]["utterances"]

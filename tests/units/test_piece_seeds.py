@@ -49,10 +49,10 @@ def test_they_equal_a_slow_count(rows: list[list[int]], longest: int) -> None:
 
 
 def test_strings_that_branch_inside_a_character_are_found() -> None:
-    """sentencepiece 0.2.3 by itself gives 288 strings of a text like this one, whose characters share their bytes."""
+    """sentencepiece 0.2.3 by itself loses most of these words, whose characters share their first bytes."""
     random = np.random.default_rng(0)
     words = [random.permutation(20)[:4] for _ in range(12)]
-    rows = [np.concatenate([words[i] for i in random.integers(0, 12, 15)]) for _ in range(60)]
+    rows = [np.concatenate([words[i] for i in random.integers(0, 12, 450)]) for _ in range(2)]
     found = train([Units(row, np.ones_like(row), 50.0, 20) for row in rows], num_pieces=33, num_units=20, rate_hz=50.0,
                   kind="unigram", longest=4)  # fmt: skip
     pieces = {tuple(found.spelling(piece).tolist()) for piece in range(1, 33)}
