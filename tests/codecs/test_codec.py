@@ -81,6 +81,14 @@ def test_a_long_recording_in_pieces_is_the_one_decoded_whole(codec: Codec, monke
     torch.testing.assert_close(codec.synthesize(codes), codec.decode(codes[None])[0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["wave-rvq", "mel-rvq"])
+def test_a_long_recording_encoded_in_windows_is_the_one_encoded_whole(name: str) -> None:
+    pretrained = files.pretrained_encoder(make(name))
+    wav = 0.3 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    windows = pretrained.features_long(wav[:15_999], 0, window_s=0.3, overlap_s=0.1)
+    torch.testing.assert_close(windows, pretrained.features(wav[:15_999], 0), atol=1e-4, rtol=1e-4)
+
+
 def test_the_bit_rate_is_frames_times_bits(codec: Codec) -> None:
     bits = 3 * 4 if not isinstance(codec.fsq, FSQ) else math.log2(60)
     assert codec.rate_hz == 400 and codec.bitrate == pytest.approx(400 * bits)

@@ -1,10 +1,13 @@
 """A codec's training: whose gradients go where, what the losses are, what is left of a batch's neighbours."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from speechssl.codecs.learning import Learning, Settings
 from speechssl.codecs.model import Codec
@@ -218,3 +221,23 @@ def test_a_penalty_without_a_weight_is_an_error_that_names_it() -> None:
     model.config = dataclasses.replace(model.config, penalties={})
     with pytest.raises(ConfigError, match="commitment"):
         model.train()(batch())
+
+
+def test_data_parallel_finds_a_gradient_for_every_parameter_and_the_same_ones(tmp_path: Path) -> None:
+    """In a group of one; it would raise at the second batch if a parameter had been left out of the first."""
+    alone = adversarial().train()
+    alone(batch()).loss.backward()
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = adversarial().train()
+        parallel = DistributedDataParallel(model)
+        for step in (1, 2):
+            parallel(batch()).loss.backward()
+            if step == 1:
+                for (name, one), other in zip(alone.named_parameters(), model.parameters(), strict=True):
+                    torch.testing.assert_close(one.grad, other.grad, msg=name)
+            model.after_step(step)
+        with pytest.raises(ConfigError, match="single process"):
+            adversarial(adversarial_from=1)
+    finally:
+        dist.destroy_process_group()
