@@ -12,8 +12,8 @@ from tests.egs.test_recipes import RATE, make_mboshi, run, speak, table
 
 def test_mboshi_objectives_are_trained_scored_and_put_into_a_table(tmp_path: Path) -> None:
     make_mboshi(tmp_path / "corpus")
-    options = ("--corpus", "corpus", "--objectives", "hubert", "--untrained", "untrained", "--num-units", 8, "--tiny", "true",
-               "--workers", 0, "--data", tmp_path / "data", "--exp", tmp_path / "exp")  # fmt: skip
+    options = ("--corpus", "corpus", "--objectives", "hubert", "--untrained", "untrained", "--num-units", 8,
+               "--tiny", "true", "--workers", 0, "--data", tmp_path / "data", "--exp", tmp_path / "exp")  # fmt: skip
     done = run("mboshi/ssl", *options, "--phone-shift", 0, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     exp = tmp_path / "exp" / "tiny"
