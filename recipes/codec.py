@@ -19,18 +19,17 @@ from typing import Literal
 
 import torch
 
-from recipes.pretrain import Stopping, count, start_folder
-from speechssl import config
+from recipes.shared import Stopping, count, run_recipe, start_folder
 from speechssl.codecs.learning import Learning, Settings
 from speechssl.codecs.model import Codec
 from speechssl.codecs.model import Config as CodecConfig
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
-from speechssl.errors import ConfigError, SpeechSSLError
+from speechssl.errors import ConfigError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
-from speechssl.training.distributed import Group, joined
+from speechssl.training.distributed import Group
 from speechssl.training.loop import Trainer, Training
 from speechssl.training.optimizer import Optimizer, Schedule
 from speechssl.units import codec as codec_files
@@ -73,26 +72,15 @@ class Run:
 
 def main(arguments: list[str] | None = None) -> int:
     """Train as the arguments say: TOML files and key=value overrides."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0 if arguments else 2
-    try:
-        files = [Path(argument) for argument in arguments if "=" not in argument]
-        run = config.load(Run, files, [argument for argument in arguments if "=" in argument])
-        if run.training.shard:
-            raise ConfigError("training.shard is for transformers; a codec and its discriminators fit on each GPU")
-        with joined(run.device) as group:
-            return train(run, group)
-    except SpeechSSLError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_recipe(Run, train, __doc__, arguments)
 
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
     if run.threads:
         torch.set_num_threads(run.threads)
+    if run.training.shard:
+        raise ConfigError("training.shard is for transformers; a codec and its discriminators fit on each GPU")
     folder = Path(run.run)
     torch.manual_seed(run.seed)
     objective = build(run)  # before the folder: what cannot be built leaves nothing behind

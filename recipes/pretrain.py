@@ -17,7 +17,6 @@ early or refused.
 
 import dataclasses
 import json
-import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from recipes.shared import Stopping, count, run_recipe, start_folder
 from speechssl import config, convert, encoders, objectives
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
@@ -33,11 +33,10 @@ from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.encoders import pretrained
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
-from speechssl.errors import ConfigError, SpeechSSLError
+from speechssl.errors import ConfigError
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.initialize import initialize
-from speechssl.training.distributed import Group, joined
-from speechssl.training.log import Log
+from speechssl.training.distributed import Group
 from speechssl.training.loop import Trainer, Training
 from speechssl.training.optimizer import Optimizer, Schedule
 
@@ -77,19 +76,8 @@ class Run:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train as the arguments say: a TOML file and key=value overrides."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0 if arguments else 2
-    try:
-        files = [Path(argument) for argument in arguments if "=" not in argument]
-        run = config.load(Run, files, [argument for argument in arguments if "=" in argument])
-        with joined(run.device) as group:
-            return train(run, group)
-    except SpeechSSLError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Train as the arguments say: TOML files and key=value overrides."""
+    return run_recipe(Run, train, __doc__, arguments)
 
 
 def train(run: Run, group: Group) -> int:
@@ -176,46 +164,6 @@ def check_in_step(run: Run, objective: nn.Module) -> None:
 def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, together: int, workers: int) -> Batches:
     """This process's share of the batches. together: those of one update."""
     return Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, workers, together)
-
-
-def start_folder(run: Any, folder: Path, group: Group) -> Log:
-    """The run's folder with its resolved config. ConfigError where it belongs to a run with other settings."""
-    resolved = config.to_toml(run)
-    if group.first:
-        folder.mkdir(parents=True, exist_ok=True)
-        stored = folder / "config.toml"
-        if stored.exists() and (folder / "checkpoints").is_dir():
-            before = config.load(type(run), stored)  # what a file of an older version does not name has its default
-            changed = config.differences(config.to_dict(before), config.to_dict(run))
-            free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
-                    "training.keep", "training.workers", "training.tensorboard", "training.shard", "device",
-                    "run"}  # fmt: skip
-            if fixed := sorted(set(changed) - free):
-                raise ConfigError(f"{folder} holds a run with another {fixed[0]}: give the same, or another run=FOLDER")
-        stored.write_text(resolved, encoding="utf-8")
-    group.wait()
-    return Log(folder, first=group.first, tensorboard=run.training.tensorboard)
-
-
-def count(model: nn.Module) -> int:
-    """Parameters that are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-class Stopping:
-    """True after SIGINT or SIGTERM: the update in hand is finished and saved."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._ask)
-
-    def __call__(self) -> bool:
-        """Whether to stop."""
-        return self.asked
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
 
 
 if __name__ == "__main__":

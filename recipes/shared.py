@@ -1,0 +1,77 @@
+"""What every training program does: its arguments, its folder, its end."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from speechssl import config
+from speechssl.errors import ConfigError, SpeechSSLError
+from speechssl.training.distributed import Group, joined
+from speechssl.training.log import Log
+
+R = TypeVar("R")
+
+
+def run_recipe(
+    cls: type[R], train: Callable[[R, Group], int], doc: str | None, arguments: list[str] | None = None
+) -> int:
+    """`train` a run of dataclass `cls` as the arguments say: TOML files, of which the later win, and key=value.
+
+    Without arguments, or with --help, `doc` is printed. The exit code is that of `train`, 2 for what is refused.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(doc)
+        return 0 if arguments else 2
+    try:
+        files = [Path(argument) for argument in arguments if "=" not in argument]
+        run: Any = config.load(cls, files, [argument for argument in arguments if "=" in argument])
+        with joined(run.device) as group:
+            return train(run, group)
+    except SpeechSSLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def start_folder(run: Any, folder: Path, group: Group) -> Log:
+    """The run's folder with its resolved config. ConfigError where it belongs to a run with other settings."""
+    resolved = config.to_toml(run)
+    if group.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = folder / "config.toml"
+        if stored.exists() and (folder / "checkpoints").is_dir():
+            before = config.load(type(run), stored)  # what a file of an older version does not name has its default
+            changed = config.differences(config.to_dict(before), config.to_dict(run))
+            free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
+                    "training.keep", "training.workers", "training.tensorboard", "training.shard", "device",
+                    "run"}  # fmt: skip
+            if fixed := sorted(set(changed) - free):
+                raise ConfigError(f"{folder} holds a run with another {fixed[0]}: give the same, or another run=FOLDER")
+        stored.write_text(resolved, encoding="utf-8")
+    group.wait()
+    return Log(folder, first=group.first, tensorboard=run.training.tensorboard)
+
+
+def count(model: nn.Module) -> int:
+    """Parameters that are trained."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+class Stopping:
+    """True after SIGINT or SIGTERM: the update in hand is finished and saved."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._ask)
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.asked
+
+    def _ask(self, *_: object) -> None:
+        self.asked = True
