@@ -5,16 +5,17 @@
 #   --corpus DIR            the Free Spoken Digit Dataset (recordings/DIGIT_SPEAKER_INDEX.flac), as seen from where you stand
 #   --encoders "..."        of: mfcc, untrained (the built-in encoder with fresh weights, others for every seed), builtin
 #   --units "..."           of: mfcc, untrained, builtin (k-means of these on FSDD train), default (the built-in unit model)
+#   --tasks "..."           of: digit, speaker (the official split, index 0 to 4 is the test: every speaker is in both parts), digit_si
+#                           (speaker-independent: each speaker is tested on what the others teach)
 #   --poolings "mean"       over time, of: mean (as SUPERB does), mean_std
 #   --seeds "0 1 2"         of k-means, of untrained weights, of the part of train on which the probe's penalty is chosen
 #   --num-units 100 -k of neighbours: --neighbours 5;  --workers 2  processes
 #   --data data --exp exp   folders for data dirs and results
 #   --tiny true             a miniature that ends within two minutes
 #   --stage 0 --stop-stage 4
-# The official split (index 0 to 4 is the test) has every speaker in both parts. digit_si: each speaker is tested on what the others teach.
 set -euo pipefail
-corpus='' encoders="mfcc untrained builtin" units="mfcc untrained builtin default" poolings=mean seeds="0 1 2" num_units=100
-neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
+corpus='' encoders="mfcc untrained builtin" units="mfcc untrained builtin default" tasks="digit speaker digit_si" poolings=mean
+seeds="0 1 2" num_units=100 neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the folder of FSDD, not '$corpus'" >&2; exit 2; fi
@@ -44,7 +45,7 @@ if at_stage 2 "all layers averaged over time -> probes"; then
   for seed in $seeds; do
     for encoder in $encoders; do
       for pooling in $poolings; do
-        for task in digit speaker digit_si; do
+        for task in $tasks; do
           out="$scores/${encoder}_$pooling.$task.s$seed.json" file="${labels[$task]}"
           split=("$data/test" --train "$data/train" --labels "$data/all/$file")
           if [ "$task" = digit_si ]; then split=("$data/all" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
@@ -58,7 +59,7 @@ fi
 if at_stage 3 "units -> nearest neighbours"; then
   for seed in $seeds; do
     for model in $units; do
-      for task in digit speaker digit_si; do
+      for task in $tasks; do
         out="$scores/${model}_units.$task.s$seed.json" file="${labels[$task]}" own="$exp/units/$model.s$seed"
         split=("$own" --train "$own" --labels "$data/test/$file" --train-labels "$data/train/$file" --allow-missing)
         if [ "$task" = digit_si ]; then split=("$own" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
@@ -71,5 +72,5 @@ if at_stage 4 "scores -> table"; then
   rows=''
   for encoder in $encoders; do for pooling in $poolings; do rows+="${encoder}_$pooling "; done; done
   for model in $units; do rows+="${model}_units "; done
-  ../../utils/class_table.py "$scores" "$rows" "digit speaker digit_si" "$seeds"
+  ../../utils/class_table.py "$scores" "$rows" "$tasks" "$seeds"
 fi
