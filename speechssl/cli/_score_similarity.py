@@ -2,8 +2,10 @@
 
 X and Y are output folders of `speechssl features` (or other stored features, with --rate) of the same utterances and
 the same frame rate. Printed: linear CKA (1: the same but for rotation and scale), SVCCA and PWCCA (1: the same but for
-any invertible linear map; near 0 for unrelated frames where there are many more frames than channels), and the share of
-the --neighbours nearest frames that a frame has in common, on a sample.
+any invertible linear map; near 0 for unrelated frames where there are many more frames than channels), the share of the
+--neighbours nearest frames that a frame has in common, on a sample, and neuron by neuron how well a channel of X is
+found in Y: its largest correlation with one channel (1: the same but for order, scale and sign), and with the best
+linear prediction from all of them, averaged over channels; and the same of Y in X.
 
 One pass; memory does not grow with the corpus where both hold their utterances in the same order. Utterances that only
 one of them has are counted and reported, and the exit code is 1, unless --allow-missing says that this is expected.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUMMARY = "how alike two layers or models are: CKA, SVCCA, PWCCA, common neighbours"
+SUMMARY = "how alike two layers or models are: CKA, SVCCA, PWCCA, neurons, common neighbours"
 _SLACK = 2  # frames by which two frame rules of one rate may differ at an utterance's end
 
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Add up, ask, print."""
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._score_output import defined, deliver
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.similarity import Moments, mutual_neighbours
 
@@ -70,6 +72,13 @@ def run(args: argparse.Namespace) -> int:
         f"SVCCA            {row['svcca']:.4f}",
         f"PWCCA            {row['pwcca']:.4f}",
     ]
+    other = moments.swapped()
+    for key, text, values in (
+        ("neurons", "neurons", (moments.neurons(), other.neurons())),
+        ("predicted_neurons", "  predicted", (moments.predicted_neurons(), other.predicted_neurons())),
+    ):
+        row[key], row[f"{key}_of_y"] = (_mean(found) for found in values)
+        lines.append(f"{text:16s} {row[key]:.4f} of X in Y, {row[f'{key}_of_y']:.4f} of Y in X")
     if args.neighbours and sample.count > args.neighbours:
         row["mutual_neighbours"] = mutual_neighbours(*sample.frames(), args.neighbours)
         lines.append(
@@ -81,8 +90,14 @@ def run(args: argparse.Namespace) -> int:
         lines.append("few frames       fewer than 10 per channel: SVCCA and PWCCA are too high")
     if pairs.alone:
         lines.append(f"not counted      {pairs.alone} utterances that only one of them has")
-    deliver(row, args, lines)
+    deliver(defined(row), args, lines)
     return 1 if pairs.alone and not args.allow_missing else 0
+
+
+def _mean(values: Any) -> float:
+    """Over channels that vary."""
+    known = values[values == values]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 class Pairs:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechssl.cli import (
     _score_abx,
+    _score_attention,
     _score_boundaries,
     _score_durations,
     _score_edits,
@@ -38,9 +39,10 @@ SUMMARY = (
     "neighbours, likeness of layers"
 )
 _OTHERS: dict[str, Any] = {  # kind: module
-    "abx": _score_abx, "boundaries": _score_boundaries, "durations": _score_durations, "edits": _score_edits,
-    "layers": _score_layers, "neighbours": _score_neighbours, "probe": _score_probe, "sharing": _score_sharing,
-    "similarity": _score_similarity, "utterances": _score_utterances, "zipf": _score_zipf,
+    "abx": _score_abx, "attention": _score_attention, "boundaries": _score_boundaries,
+    "durations": _score_durations, "edits": _score_edits, "layers": _score_layers, "neighbours": _score_neighbours,
+    "probe": _score_probe, "sharing": _score_sharing, "similarity": _score_similarity, "utterances": _score_utterances,
+    "zipf": _score_zipf,
 }  # fmt: skip
 
 

@@ -5,6 +5,10 @@ nor a common scale of either side changes it. SVCCA (arXiv:1706.05806): the mean
 directions that hold 99 % of each side's variance. PWCCA (arXiv:1806.05759): all canonical correlations, each weighted
 by how much of X its direction accounts for; it is not symmetric. No invertible linear map changes the correlations.
 
+Neuron by neuron: the largest correlation of a channel of X with any one of Y (arXiv:1811.01157, 2005.01172), which is
+1 only where the same channel is there, perhaps elsewhere, scaled or negated; and its multiple correlation with all of
+Y, that of the best linear prediction, which is 1 where Y holds it in any linear form. Neither is symmetric.
+
 All come from second moments, which are added up frame by frame: memory is (C + D)^2 numbers whatever the corpus.
 All of them are near 0 for unrelated frames only where there are many more frames than channels.
 
@@ -61,6 +65,12 @@ class Moments:
         c = self._split
         return all_[:c, :c], all_[c:, c:], all_[:c, c:]
 
+    def swapped(self) -> "Moments":
+        """Of Y and X."""
+        order = np.r_[self._split : len(self._sum), : self._split]
+        return Moments(self.count, self._shift[order], self._sum[order], self._products[np.ix_(order, order)],
+                       len(order) - self._split)  # fmt: skip
+
     def cka(self) -> float:
         """Linear CKA, 0..1; nan where one side does not vary."""
         xx, yy, xy = self.covariances()
@@ -80,12 +90,32 @@ class Moments:
         weights = np.abs(projection).sum(1)
         return float((weights * correlations).sum() / weights.sum()) if weights.sum() else float("nan")
 
+    def neurons(self) -> NDArray[np.float64]:
+        """Largest absolute correlation of each channel of X with one of Y, [C] of 0..1; nan where X's does not vary."""
+        xx, yy, xy = self.covariances()
+        x_scale, y_scale = _scales(xx), _scales(yy)
+        found = np.abs(xy * x_scale[:, None] * y_scale).max(1, initial=0).clip(0, 1)
+        return np.where(x_scale > 0, found, np.nan)
+
+    def predicted_neurons(self) -> NDArray[np.float64]:
+        """Multiple correlation of each channel of X with all of Y, [C] of 0..1; nan where X's does not vary."""
+        xx, yy, xy = self.covariances()
+        explained = np.square(xy @ _whitening(yy, 1.0)).sum(1)
+        scale = _scales(xx)
+        return np.where(scale > 0, np.sqrt(explained).clip(0) * scale, np.nan).clip(0, 1)
+
     def _canonical(self, variance: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Correlations [K], largest first, and the covariances [K, C] of X's canonical variates with its channels."""
         xx, yy, xy = self.covariances()
         left, right = _whitening(xx, variance), _whitening(yy, variance)
         u, correlations, _ = np.linalg.svd(left.T @ xy @ right, full_matrices=False)
         return correlations.clip(0, 1), u.T @ left.T @ xx
+
+
+def _scales(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / standard deviation, [C]; 0 for channels that do not vary."""
+    variance = np.diagonal(covariance)
+    return np.where(variance > _RANK * variance.max(initial=0), 1 / np.sqrt(variance.clip(1e-300)), 0.0)
 
 
 def _whitening(covariance: NDArray[np.float64], variance: float) -> NDArray[np.float64]:

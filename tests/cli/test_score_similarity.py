@@ -38,6 +38,13 @@ def test_a_rotation_is_the_same_and_noise_is_not(
     x = store(tmp_path / "x", frames)
     same = scored(capsys, x, store(tmp_path / "y", {name: f @ rotation for name, f in frames.items()}))
     assert [same[name] for name in ("cka", "svcca", "pwcca")] == pytest.approx([1, 1, 1], abs=1e-6)
+    assert same["predicted_neurons"] == pytest.approx(1, abs=1e-6) and same["neurons"] < 0.95
+    moved = scored(capsys, x, store(tmp_path / "w", {name: -2 * f[:, [3, 0, 2, 1, 0]] for name, f in frames.items()}),
+                   "--neighbours", "0")  # fmt: skip
+    assert moved["neurons"] == pytest.approx(1, abs=1e-6) and moved["neurons_of_y"] == pytest.approx(1, abs=1e-6)
+    fewer = scored(capsys, x, store(tmp_path / "v", {name: f[:, :2] for name, f in frames.items()}), "--neighbours",
+                   "0")  # fmt: skip
+    assert fewer["neurons"] < 0.6 and fewer["neurons_of_y"] == pytest.approx(1, abs=1e-6)
     assert same["mutual_neighbours"] > 0.99 and same["utterances"] == 4 and same["frames"] == 1206
     random = np.random.default_rng(2)
     noise = scored(capsys, x, store(tmp_path / "z", {name: random.normal(size=f.shape) for name, f in frames.items()}))

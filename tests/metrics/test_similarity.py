@@ -113,3 +113,55 @@ def test_mutual_neighbours_by_hand_and_at_the_ends() -> None:
     assert mutual_neighbours(big, other, 10) == pytest.approx(10 / 399, abs=0.02)
     with pytest.raises(ValueError, match="k=4"):
         mutual_neighbours(x, y, 4)
+
+
+def test_neurons_find_a_channel_whatever_its_place_scale_and_sign() -> None:
+    x = frames()
+    y = x[:, [3, 0, 5, 1, 2, 4]] * [1, -2, 3, -4, 5, 6] + 7
+    found = moments(x, y)
+    assert found.neurons() == pytest.approx(np.ones(6), abs=1e-9)
+    assert moments(x, x).neurons() == pytest.approx(np.ones(6), abs=1e-9)
+    assert found.predicted_neurons() == pytest.approx(np.ones(6), abs=1e-7)
+
+
+def test_neurons_equal_their_definition() -> None:
+    x = frames(300)
+    y = np.tanh(x[:, :4]) + frames(300, 4, 1)
+    found = moments(x, y)
+    expected = [max(abs(np.corrcoef(a, b)[0, 1]) for b in y.T) for a in x.T]
+    assert found.neurons() == pytest.approx(expected, rel=1e-9)
+    design = np.column_stack([y, np.ones(len(y))])
+    predicted = design @ np.linalg.lstsq(design, x, rcond=None)[0]
+    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(x.T, predicted.T, strict=True)]
+    assert found.predicted_neurons() == pytest.approx(expected, rel=1e-7)
+    swapped, direct = found.swapped(), moments(y, x)
+    assert swapped.neurons() == pytest.approx(direct.neurons()) and swapped.pwcca() == pytest.approx(direct.pwcca())
+
+
+def test_a_rotation_leaves_what_is_predicted_and_not_what_single_neurons_hold() -> None:
+    x = np.random.default_rng(0).normal(size=(4000, 8))
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))
+    found = moments(x, x @ rotation)
+    assert found.predicted_neurons() == pytest.approx(np.ones(8), abs=1e-7)
+    # with white channels the correlations are the rotation's entries, but for the sample's own correlations (below)
+    assert found.neurons() == pytest.approx(np.abs(rotation).max(1), abs=0.1) and found.neurons().mean() < 0.9
+
+
+def test_neurons_of_noise_are_within_the_bound_of_the_largest_of_many_chance_correlations() -> None:
+    """A chance correlation exceeds t with probability 2 exp(-N t^2 / 2), any of C D with at most 1e-6 at this t."""
+    count, channels = 20_000, 10
+    random = np.random.default_rng(2)
+    found = moments(*random.normal(size=(2, count, channels)))
+    bound = np.sqrt(2 * np.log(2 * channels**2 / 1e-6) / count)
+    assert 0 < found.neurons().max() < bound < 0.05
+    # the squared multiple correlation is about chi^2(D) / N; P(chi^2(D) > 10 D) <= (10 e^-9)^(D / 2) = 3e-15 (Chernoff)
+    assert 0 < found.predicted_neurons().max() < np.sqrt(10 * channels / (count - 1))
+
+
+def test_neurons_by_hand_and_of_channels_that_do_not_vary() -> None:
+    a, b, c = np.array([1.0, 1, -1, -1, 1, 1, -1, -1]), np.array([1.0, -1] * 4), np.array([1.0] * 4 + [-1] * 4)
+    found = moments(np.stack([a, a + b, c, 0 * a], 1), np.stack([b, -a], 1))
+    assert found.neurons()[:3] == pytest.approx([1, np.sqrt(1 / 2), 0]) and np.isnan(found.neurons()[3])
+    assert found.predicted_neurons()[:3] == pytest.approx([1, 1, 0]) and np.isnan(found.predicted_neurons()[3])
+    flat = found.swapped()
+    assert flat.neurons() == pytest.approx([np.sqrt(1 / 2), 1])
