@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def model_page(args: argparse.Namespace) -> "ModelPage":
     """All that the page says."""
-    from speechssl.cli._score_sharing import read_groups
+    from speechssl.cli._scores._input import read_groups
     from speechssl.data.corpus import open_corpus
     from speechssl.report.model_page import ModelPage
     from speechssl.report.score_files import read_scores

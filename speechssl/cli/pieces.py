@@ -72,7 +72,7 @@ def _train(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     import dataclasses
 
     from speechssl.cli._folder import new_folder
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
     from speechssl.errors import ConfigError
     from speechssl.units.piece_card import check_sizes
     from speechssl.units.piece_training import LONGEST_SENTENCE, train
@@ -103,7 +103,7 @@ def _train(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 def _encode(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     import dataclasses
 
-    from speechssl.cli._score_output import defined
+    from speechssl.cli._scores._output import defined
     from speechssl.metrics.pieces import PieceCounts
     from speechssl.units import piece_files
     from speechssl.units.pieces import PieceModel
@@ -158,7 +158,7 @@ def _decode(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 def _units_for(source: Path, card: "PieceCard") -> "Iterator[tuple[str, Units]]":
     """Id and deduplicated units of what a piece model can spell; DataError for units of another kind."""
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
     from speechssl.errors import DataError
     from speechssl.units.units import Units
 

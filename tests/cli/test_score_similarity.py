@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from speechssl.cli import main
-from speechssl.cli._score_similarity import Pairs, Sample
+from speechssl.cli._scores.similarity import Pairs, Sample
 
 
 def store(path: Path, frames: dict[str, np.ndarray]) -> str:

@@ -36,7 +36,7 @@ import numpy as np
 import torch
 
 import speechssl
-from speechssl.cli._score_sharing import read_groups
+from speechssl.cli._scores._input import read_groups
 from speechssl.convert import load_encoder
 from speechssl.data.corpus import open_corpus, read_utterance
 from speechssl.metrics.abx_cells import groups_within_contexts

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     import dataclasses
     import math
 
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._input import open_frames
+    from speechssl.cli._scores._output import deliver
     from speechssl.errors import ConfigError
     from speechssl.metrics.abx import abx
     from speechssl.metrics.abx_distance import Distance
@@ -87,48 +88,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def open_frames(path: Path, rate_hz: float | None) -> tuple[Any, float, float, bool]:
-    """(id, frames [T, C]) pairs, their rate, the first frame's centre in seconds, and whether they are units.
-
-    Raises ConfigError where the rate is not known, DataError for what is neither.
-    """
-    import torch
-
-    from speechssl.errors import ConfigError
-    from speechssl.extract import job as jobs
-    from speechssl.extract.outputs import read_units
-    from speechssl.extract.stored_features import open_features
-
-    job = jobs.load(path) if (path / "job.json").is_file() else None
-    if job is None:
-        if rate_hz is None:
-            raise ConfigError(f"{path} does not say how many frames a second it has: give --rate")
-        reader, _ = open_features(path)
-        return ((n, torch.from_numpy(x.copy())) for n, x in reader()), rate_hz, 0.5 / rate_hz, False
-    if rate_hz is not None:
-        raise ConfigError("--rate has no effect on an output folder, which knows it")
-    centre_s = _window(job.model.frame_rule) / 2 / job.model.sample_rate
-    if job.kind == "units":
-        units = ((name, torch.from_numpy(u.frames().astype("int64"))[:, None]) for name, u in read_units(path))
-        return units, job.model.rate_hz, centre_s, True
-    reader, _ = open_features(path)
-    return ((n, torch.from_numpy(x.copy())) for n, x in reader()), job.model.rate_hz, centre_s, False
-
-
-def _window(frame_rule: str) -> int:
-    """Samples of a frame, from `floor((N - 400) / 320) + 1`."""
-    import re
-
-    from speechssl.errors import DataError
-
-    found = re.search(r"N - (\d{1,9})\)", frame_rule)
-    if found is None:
-        raise DataError(f"a frame rule of another form: {frame_rule!r}")
-    return int(found[1])
-
-
 def _items(args: argparse.Namespace) -> "list[Item]":
-    from speechssl.cli._score_sharing import read_groups
+    from speechssl.cli._scores._input import read_groups
     from speechssl.errors import ConfigError
     from speechssl.metrics.abx_items import make_items, read_items
     from speechssl.metrics.alignments import read_alignments

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speechssl.cli._score_classes import Answer
+    from speechssl.cli._scores._classes import Answer
     from speechssl.cli._speech import Speech
     from speechssl.metrics.utterance_probe import UtteranceProbe
 
@@ -29,7 +29,7 @@ SUMMARY = "speakers, keywords, languages ... from all layers of an encoder, as S
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`TEST --train TRAIN --encoder E --labels FILE`."""
-    from speechssl.cli._score_classes import add_label_arguments
+    from speechssl.cli._scores._classes import add_label_arguments
 
     parser.add_argument("test", metavar="TEST", help="corpus to test on")
     parser.add_argument("--train", metavar="TRAIN", help="corpus to learn from")
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Encode, learn, test, print."""
-    from speechssl.cli._score_classes import class_lines, write_answers
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._classes import class_lines, write_answers
+    from speechssl.cli._scores._output import deliver
 
     row, answers = utterances(args)
     write_answers(args.answers, answers)
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
 def utterances(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]":
     """What is printed and stored, and what was said of every utterance."""
     from speechssl import convert
-    from speechssl.cli._score_classes import Answer, check_label_arguments, class_row, groups_of, read_folds
-    from speechssl.cli._score_sharing import read_groups
+    from speechssl.cli._scores._classes import Answer, check_label_arguments, class_row, groups_of, read_folds
+    from speechssl.cli._scores._input import read_groups
     from speechssl.cli._speech import Speech
     from speechssl.errors import ConfigError
 

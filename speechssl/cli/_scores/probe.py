@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Learn, test, print."""
     import torch
 
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._output import deliver
     from speechssl.metrics.abx_items import SILENCES
     from speechssl.metrics.probe import fit_probe, majority
 
@@ -72,7 +72,7 @@ def _labelled(
     """Frames [N, C] that have a label, and their labels [N] by a vocabulary that grows."""
     import torch
 
-    from speechssl.cli._score_abx import open_frames
+    from speechssl.cli._scores._input import open_frames
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.alignments import read_alignments
     from speechssl.metrics.probe import label_frames

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechssl.cli._score_classes import Answer
+    from speechssl.cli._scores._classes import Answer
 
 SUMMARY = "speakers, keywords, languages ... by edit distance between sequences of units"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`UNITS --train UNITS --labels FILE`."""
-    from speechssl.cli._score_classes import add_label_arguments
+    from speechssl.cli._scores._classes import add_label_arguments
 
     parser.add_argument(
         "units", metavar="UNITS", help="output folder of `speechssl units`, or a file of units: to test"
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, vote, print."""
-    from speechssl.cli._score_classes import class_lines, write_answers
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._classes import class_lines, write_answers
+    from speechssl.cli._scores._output import deliver
 
     row, answers = neighbours(args)
     write_answers(args.answers, answers)
@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 def neighbours(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]":
     """What is printed and stored, and what was said of every utterance."""
-    from speechssl.cli._score_classes import Answer, check_label_arguments, class_row, read_folds
-    from speechssl.cli._score_sharing import read_groups
+    from speechssl.cli._scores._classes import Answer, check_label_arguments, class_row, read_folds
+    from speechssl.cli._scores._input import read_groups
     from speechssl.errors import ConfigError
     from speechssl.metrics.neighbours import nearest_labels
 
@@ -92,7 +92,7 @@ def neighbours(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]
 
 def _labelled(path: str, label_of: dict[str, str], num_units: int | None) -> "tuple[dict[str, np.ndarray], list[str]]":
     """Deduplicated units by utterance, and the ids of those without a label."""
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
     from speechssl.errors import DataError
     from speechssl.metrics.edits import deduplicated
 
@@ -108,7 +108,7 @@ def _labelled(path: str, label_of: dict[str, str], num_units: int | None) -> "tu
 
 
 def _check_same_model(args: argparse.Namespace) -> None:
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
     from speechssl.errors import DataError
     from speechssl.extract import job as jobs
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Encode, compare, print."""
     from speechssl import convert
-    from speechssl.cli._score_output import defined, deliver
+    from speechssl.cli._scores._output import defined, deliver
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.attention_similarity import HeadSimilarity
 

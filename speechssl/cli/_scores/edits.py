@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._output import deliver
 
     row = edits(Path(args.clean), Path(args.changed), args.num_units)
     deliver(row, args, _lines(row))
@@ -36,8 +36,8 @@ def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
     """What is printed and stored; None for what is undefined."""
     import dataclasses
 
-    from speechssl.cli._score_output import defined
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
+    from speechssl.cli._scores._output import defined
     from speechssl.errors import DataError
     from speechssl.extract import job as jobs
     from speechssl.metrics.edits import EditCounts

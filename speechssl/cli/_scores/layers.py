@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Learn, score, print."""
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._output import deliver
 
     row = layers(args)
     deliver(row, args, _lines(row))
@@ -56,7 +56,7 @@ def layers(args: argparse.Namespace) -> dict[str, Any]:
     import dataclasses
 
     from speechssl import convert
-    from speechssl.cli._score_output import defined
+    from speechssl.cli._scores._output import defined
     from speechssl.cli._speech import Speech
     from speechssl.errors import DataError
     from speechssl.metrics.alignments import read_alignments
@@ -101,7 +101,7 @@ def _abx(
     args: argparse.Namespace, alignments: "Alignments", units: "dict[str, Tensor]", frames: "dict[str, Tensor]",
     rate_hz: float, centre_s: float,
 ) -> dict[str, float]:  # fmt: skip
-    from speechssl.cli._score_sharing import read_groups
+    from speechssl.cli._scores._input import read_groups
     from speechssl.metrics.abx import abx
     from speechssl.metrics.abx_items import make_items
 

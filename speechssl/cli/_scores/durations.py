@@ -23,25 +23,16 @@ _SHOWN = 10  # lengths of the histogram
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`UNITS [--phones FILE]`."""
+    from speechssl.cli._scores._input import add_phone_arguments
+
     parser.add_argument("units", metavar="UNITS", help="output folder of `speechssl units`, or a file of units")
-    parser.add_argument("--phones", metavar="FILE", help="phone alignments of the same utterances")
-    parser.add_argument("--phones-format", default="auto", metavar="NAME",
-                        help="jsonl, frames, tsv, ctm or textgrid (default: from name and content)")  # fmt: skip
-    parser.add_argument("--phone-rate", type=float, default=100.0, metavar="HZ",
-                        help="rate of labels that stand for a frame each (default 100)")  # fmt: skip
-    parser.add_argument("--tier", default="", help="tier of the TextGrids (default: phones, or the only one)")
-    parser.add_argument("--allow-missing", action="store_true",
-                        help="utterances without an alignment, or without units, are expected")  # fmt: skip
-    parser.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
-    parser.add_argument("--unit-rate", type=float, metavar="HZ", help="unit rate, for files that do not say")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
+    add_phone_arguments(parser, required=False, shift=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Count, describe, print."""
-    from speechssl.cli._score_output import deliver
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
+    from speechssl.cli._scores._output import deliver
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.alignments import read_alignments
     from speechssl.metrics.durations import RunLengths
@@ -71,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _units(runs: "RunLengths") -> dict[str, Any]:
-    from speechssl.cli._score_output import defined
+    from speechssl.cli._scores._output import defined
     from speechssl.metrics.durations import one_frame_share
 
     def told(lengths: "np.ndarray", counts: "np.ndarray") -> dict[str, Any]:
@@ -115,7 +106,7 @@ def _missing(without: list[str], without_units: list[str]) -> dict[str, Any]:
 def _row(found: "Durations") -> dict[str, Any]:
     import dataclasses
 
-    from speechssl.cli._score_output import defined
+    from speechssl.cli._scores._output import defined
 
     rounded = {key: value if isinstance(value, int) else round(value, 6)
                for key, value in dataclasses.asdict(found).items()}  # fmt: skip

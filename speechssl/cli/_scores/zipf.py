@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count, fit, print."""
-    from speechssl.cli._score_output import deliver
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
+    from speechssl.cli._scores._output import deliver
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.ngrams import NgramCounts
     from speechssl.metrics.units import deduplicate
@@ -60,7 +60,7 @@ def _row(counts: "NgramCounts", runs: bool) -> dict[str, Any]:
 
     import numpy as np
 
-    from speechssl.cli._score_output import defined
+    from speechssl.cli._scores._output import defined
     from speechssl.metrics.zipf import fit_zipf
 
     ranked = np.sort(counts.counts()[1])[::-1]

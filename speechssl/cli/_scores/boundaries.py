@@ -15,7 +15,7 @@ SUMMARY = "where units change against where phones do: F1, R-value"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`UNITS --phones FILE`."""
-    from speechssl.cli.score import add_phone_arguments
+    from speechssl.cli._scores._input import add_phone_arguments
 
     parser.add_argument("units", metavar="UNITS", help="output folder of `speechssl units`, or a file of units")
     parser.add_argument("--tolerance", type=float, default=0.02, metavar="S", help="seconds (default 0.02)")
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Match, count, print."""
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._output import deliver
 
     row = boundaries(args)
     deliver(row, args, _lines(row))
@@ -35,8 +35,8 @@ def boundaries(args: argparse.Namespace) -> dict[str, Any]:
     """What is printed and stored; None for what is undefined."""
     import dataclasses
 
-    from speechssl.cli._score_output import defined
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units
+    from speechssl.cli._scores._output import defined
     from speechssl.errors import DataError
     from speechssl.metrics.alignments import read_alignments
     from speechssl.metrics.boundaries import BoundaryCounts

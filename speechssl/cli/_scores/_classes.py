@@ -134,7 +134,7 @@ def read_folds(path: str, utterances: Iterable[str]) -> dict[str, str]:
 
 def groups_of(path: str, utterances: Iterable[str]) -> dict[str, str]:
     """Utterance -> group of a file of such lines. DataError where one has none."""
-    from speechssl.cli._score_sharing import read_groups
+    from speechssl.cli._scores._input import read_groups
     from speechssl.errors import DataError
 
     group_of, names = read_groups(Path(path)), list(utterances)

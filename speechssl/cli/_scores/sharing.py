@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count, compare, print."""
-    from speechssl.cli._score_output import deliver
+    from speechssl.cli._scores._output import deliver
 
     row = sharing(Path(args.units), Path(args.groups), args.num_units)
     deliver(row, args, _lines(row))
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def sharing(path: Path, groups: Path, num_units: int | None) -> dict[str, Any]:
     """What is printed and stored."""
-    from speechssl.cli.score import open_units
+    from speechssl.cli._scores._input import open_units, read_groups
     from speechssl.errors import DataError
     from speechssl.metrics.code_sharing import CodeUsage
 
@@ -63,21 +63,6 @@ def sharing(path: Path, groups: Path, num_units: int | None) -> dict[str, Any]:
         "without_group": len(without),
         "examples_without": without[:3],
     }
-
-
-def read_groups(path: Path) -> dict[str, str]:
-    """Utterance -> group. Raises DataError for lines of another form and for utterances that stand twice."""
-    from speechssl.data.lines import read_lines
-    from speechssl.errors import DataError
-
-    found: dict[str, str] = {}
-    for number, line in read_lines(path):
-        fields = line.split()
-        if len(fields) != 2:
-            raise DataError(f"{path}:{number}: expected an utterance and its group, got {line!r:.100}")
-        if found.setdefault(fields[0], fields[1]) != fields[1]:
-            raise DataError(f"{path}:{number}: {fields[0]} is in {found[fields[0]]} and in {fields[1]}")
-    return found
 
 
 def _lines(row: dict[str, Any]) -> list[str]:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Add up, ask, print."""
-    from speechssl.cli._score_output import defined, deliver
+    from speechssl.cli._scores._output import defined, deliver
     from speechssl.errors import ConfigError, DataError
     from speechssl.metrics.similarity import Moments, mutual_neighbours
 
@@ -164,7 +164,7 @@ class Sample:
 
 
 def _frames(path: str, rate_hz: float | None) -> 'tuple[Iterable[tuple[str, "Tensor"]], float]':
-    from speechssl.cli._score_abx import open_frames
+    from speechssl.cli._scores._input import open_frames
     from speechssl.errors import ConfigError
 
     frames, found_hz, _, is_units = open_frames(Path(path), rate_hz)
