@@ -19,7 +19,7 @@ class FrameLabels:
 
     values: np.ndarray  # all labels, uint16 or int32
     starts: np.ndarray  # [N + 1] int64: utterance i has values[starts[i] : starts[i + 1]]
-    size: int  # labels are 0..size - 1
+    size: int  # labels are 0..size - 1: the codebook's, or as many as the largest label asks for
 
     @property
     def counts(self) -> np.ndarray:
@@ -36,7 +36,7 @@ class FrameLabels:
 
         Utterances that are not in the file get none. Raises DataError for what is no label, and for merged units.
         """
-        path = _units_file(path, rate_hz) if path.is_dir() else path
+        path, size = _units_file(path, rate_hz) if path.is_dir() else (path, 0)
         found: dict[str, np.ndarray] = {}
         for number, line in read_lines(path):
             name, _, text = line.partition(" ")
@@ -51,17 +51,18 @@ class FrameLabels:
         if not any(map(len, parts)):
             raise DataError(f"{path}: has labels of none of the {len(ids)} utterances")
         values = np.concatenate(parts)
-        size = int(values.max()) + 1
+        size = max(size, int(values.max()) + 1)
         starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
         return cls(values.astype(np.uint16) if size <= 65536 else values, starts, size)
 
 
-def _units_file(folder: Path, rate_hz: float) -> Path:
+def _units_file(folder: Path, rate_hz: float) -> tuple[Path, int]:
+    """The file, and how many units the codebook has."""
     import json
 
     try:
         card = json.loads((folder / "units.json").read_text(encoding="utf-8"))
-        rate, outputs = card["rate_hz"], card["outputs"]
+        rate, outputs, size = card["rate_hz"], card["outputs"], int(card["model"]["num_units"])
         merged = next((output["merged"] for output in outputs if output["format"] == "text"), None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: not a finished output of speechssl units ({error})") from None
@@ -69,4 +70,4 @@ def _units_file(folder: Path, rate_hz: float) -> Path:
         raise DataError(f"{folder}: needs units as text, one per frame: speechssl units --format text without --dedup")
     if rate != rate_hz:
         raise DataError(f"{folder}: labels at {rate} Hz, the encoder has {rate_hz} frames a second")
-    return folder / "units"
+    return folder / "units", size

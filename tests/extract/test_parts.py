@@ -152,7 +152,7 @@ def test_stores_refuse_the_ids_that_their_readers_would_confuse() -> None:
     assert store("safetensors").refuse("__metadata__")
     assert store("ark").refuse("a b")
     assert store("npy").refuse("any\n thing") is None
-    with pytest.raises(ConfigError, match="known: ark, npy"):
+    with pytest.raises(ConfigError, match="known: ark, codes, npy"):
         store("zarr")
 
 
