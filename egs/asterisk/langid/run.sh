@@ -65,7 +65,7 @@ if at_stage 2 "all layers averaged over time -> probes"; then
           if [ "$task" = transfer ]; then test="$data/transfer"; fi
           once "$out" "$data" "$exp/encoders/$encoder.s$seed" -- speechssl score utterances "$test" --train \
             "$data/s$seed/train" "${args[@]}" --allow-missing --encoder "$exp/encoders/$encoder.s$seed" --pooling \
-            "$pooling" --validation-groups "$data/prompts/utt2prompt" --seed "$seed" -o "$out"
+            "$pooling" --validation-groups "$data/prompts/utt2prompt" --max-s 120 --seed "$seed" -o "$out" # a prompt has 86 s
         done
       done
     done
