@@ -5,8 +5,9 @@ class_table.py SCORES "ROW ..." "TASK ..." "SEED ..."
 
 A cell is the accuracy in percent, averaged over seeds, with the lowest and highest where they differ. TASK@GROUP: the
 accuracy on one group of --by. Of folds: the mean over folds and, in parentheses, the lowest and the highest fold,
-averaged over seeds. Below the rows: chance (always the most frequent label), and half the width of the widest 95 %
-interval (Wilson) of one run, `-` for folds, whose utterances are no independent draws.
+averaged over seeds. Below the rows: chance (always the most frequent label; `-` for groups, which may have one label
+alone), and half the width of the widest 95 % interval (Wilson) of one run, `-` for folds, whose utterances are no
+independent draws.
 """
 
 import json
@@ -23,7 +24,8 @@ def main(scores: Path, rows: list[str], tasks: list[str], seeds: list[str]) -> i
     for row in rows:
         print(f"| {row} | {' | '.join(cell(found[row, task]) for task in tasks)} |")
     columns = {task: [one for row in rows for one in found[row, task]] for task in tasks}
-    print(f"| chance | {' | '.join(number(one['majority'] for one in columns[task]) for task in tasks)} |")
+    chance = ["-" if "@" in task else number(one["majority"] for one in columns[task]) for task in tasks]
+    print(f"| chance | {' | '.join(chance)} |")
     print(f"| 95 %, at most ± | {' | '.join(interval(columns[task]) for task in tasks)} |")
     return 0
 
