@@ -81,8 +81,7 @@ def learn(train: Encoded, alignments: Alignments, vocabulary: dict[str, int], sw
     while samples:
         rows = samples.pop(0).finish().rows
         x, y = rows[:, :-1].contiguous(), rows[:, -1].long()
-        codebook, _ = fit(x, num_units=sweep.num_units, seed=sweep.seed, max_frames=sweep.max_frames,
-                          device=sweep.device)  # fmt: skip
+        codebook = _codebook(x, sweep)
         probe = fit_probe(x[y >= 0], y[y >= 0], num_labels=len(vocabulary), device=sweep.device)
         learned.append(Learned(codebook, probe))
     return learned
@@ -119,6 +118,17 @@ def score(
         rows.append(LayerScores(i, float(right[i]) / labelled, found.pnmi, found.phone_purity, found.cluster_purity,
                                 found.perplexity, found.bitrate, boundaries.f1, boundaries.r_value))  # fmt: skip
     return rows, units
+
+
+def _codebook(x: Tensor, sweep: Sweep) -> KMeans:
+    """k-means of frames [N, C]. Where few of them differ (vq-wav2vec's layer 0), the most frequent ones themselves."""
+    try:
+        return fit(x, num_units=sweep.num_units, seed=sweep.seed, max_frames=sweep.max_frames, device=sweep.device)[0]
+    except DataError:
+        different, counts = torch.unique(x, dim=0, return_counts=True)
+        if len(different) > len(x) / 10:
+            raise
+        return KMeans(different[counts.argsort(descending=True, stable=True)[: sweep.num_units]])
 
 
 def best(rows: Sequence[LayerScores]) -> int:

@@ -133,6 +133,19 @@ def test_a_sweep_over_layers_gives_what_single_commands_do(
         assert "too-long" in capsys.readouterr().err
 
 
+def test_a_layer_of_few_different_frames_has_these_for_units(speech: Path) -> None:
+    """vq-wav2vec's layer 0 is made of codebook entries."""
+    alignments = read_alignments(speech / "phones.tsv")
+    entries = torch.eye(5)
+    layer = [entries[torch.arange(300) % 3], entries[torch.arange(300) % 2]]
+    vocabulary = {label: number for number, label in enumerate(alignments.labels)}
+    learned = layer_sweep.learn([("u00", layer)], alignments, vocabulary, layer_sweep.Sweep(50, 0.0125, num_units=9))
+    assert [model.codebook.size for model in learned] == [3, 2]
+    assert torch.equal(learned[0].codebook.decode(learned[0].codebook.encode(layer[0])), layer[0])
+    _, units = layer_sweep.score([("u00", layer)], alignments, vocabulary, learned, layer_sweep.Sweep(50, 0.0125, 9))
+    assert len(units[0]["u00"].unique()) == 3
+
+
 def test_units_of_a_sweep_are_scored_as_they_are_elsewhere(speech: Path) -> None:
     alignments = read_alignments(speech / "phones.tsv")
     encoder = encoders.build("tdnn", {"num_mels": 20, "dim": 16, "ffn_dim": 24, "dilations": (1, 2)}).eval()
