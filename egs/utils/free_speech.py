@@ -3,12 +3,12 @@
 Scripts of recipes find this file beside the others of egs/utils. G.722 needs PyAV (pip install av).
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from kaldi_dir import write_dir
 
 from speechssl.audio import read
 from speechssl.audio import write as write_audio
@@ -88,18 +88,6 @@ def g722(path: Path) -> np.ndarray:
 
 
 def write(folder: Path, rows: list[Row]) -> None:
-    """One data dir, every file sorted by id in C order as Kaldi wants it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = sorted(rows, key=lambda row: row.id.encode())
-    speakers = defaultdict(list)
-    for row in rows:
-        speakers[row.speaker].append(row.id)
-    files = {
-        "wav.scp": [f"{row.id} {row.path.resolve()}" for row in rows],
-        "utt2spk": [f"{row.id} {row.speaker}" for row in rows],
-        "spk2utt": [f"{speaker} {' '.join(names)}" for speaker, names in sorted(speakers.items())],
-        "utt2lang": [f"{row.id} {row.language}" for row in rows],
-    }
-    for name, lines in files.items():
-        (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    print(f"  {folder}: {len(rows)} utterances, {len(speakers)} speakers")
+    """One data dir."""
+    write_dir(folder, {row.id: row.path.resolve() for row in rows}, {row.id: row.speaker for row in rows},
+              utt2lang={row.id: row.language for row in rows})  # fmt: skip

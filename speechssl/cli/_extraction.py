@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechssl.errors import ConfigError
 
@@ -141,6 +141,14 @@ def long_audio(args: argparse.Namespace) -> "LongAudio":
     if not 0 <= 2 * args.overlap < args.window:
         raise ConfigError(f"--window {args.window} must be more than twice --overlap {args.overlap}")
     return LongAudio(args.window, args.overlap)
+
+
+def running(args: argparse.Namespace) -> dict[str, Any]:
+    """What `run_units` and `run_features` are told of how to run."""
+    return {
+        "precision": args.precision, "kernel": None if args.kernel == "auto" else args.kernel, "device": args.device,
+        "long_audio": long_audio(args), "shard_size": args.shard_size, "options": options(args),
+    }  # fmt: skip
 
 
 def finish(report: "Report", args: argparse.Namespace) -> int:

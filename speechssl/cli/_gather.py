@@ -221,12 +221,14 @@ def _model(name: str | None, job: Job) -> tuple[dict[str, Any], NDArray[np.float
         return {}, None
     import torch
 
+    from speechssl.quantizers.mlp import MLP
     from speechssl.units.model import UnitModel
 
-    codebook = None
     try:
         quantizer = UnitModel.load(name or "default", offline=True).quantizer
-        codebook = quantizer.decode(torch.arange(card.num_units)).float().numpy()
-    except (CheckpointError, ConfigError):
-        pass  # no encoder at hand, or no codebook: units can be drawn all the same, in colours that mean nothing
+    except CheckpointError:  # the encoder is not at hand; units can be drawn all the same, in colours that mean nothing
+        return dataclasses.asdict(card), None
+    if isinstance(quantizer, MLP):  # no frames stand for its units
+        return dataclasses.asdict(card), None
+    codebook = quantizer.decode(torch.arange(card.num_units)).float().numpy()
     return dataclasses.asdict(card), codebook

@@ -54,12 +54,7 @@ def _encode(args: argparse.Namespace) -> int:
         args.output,
         ModelSpec(codec=args.model, num_codebooks=args.codebooks),
         format="codes",
-        precision=args.precision,
-        kernel=None if args.kernel == "auto" else args.kernel,
-        device=args.device,
-        long_audio=_extraction.long_audio(args),
-        shard_size=args.shard_size,
-        options=_extraction.options(args),
+        **_extraction.running(args),
     )
     return _extraction.finish(report, args)
 

@@ -41,11 +41,6 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         ModelSpec(args.model, args.encoder, args.layer, None, args.offline, args.soft),
         format=args.format,
-        precision=args.precision,
-        kernel=None if args.kernel == "auto" else args.kernel,
-        device=args.device,
-        long_audio=_extraction.long_audio(args),
-        shard_size=args.shard_size,
-        options=_extraction.options(args),
+        **_extraction.running(args),
     )
     return _extraction.finish(report, args)

@@ -60,12 +60,7 @@ def _write(corpus: "Corpus", spec: "ModelSpec", args: argparse.Namespace) -> int
         args.output,
         spec,
         outputs=_extraction.outputs(args),
-        precision=args.precision,
-        kernel=None if args.kernel == "auto" else args.kernel,
-        device=args.device,
-        long_audio=_extraction.long_audio(args),
-        shard_size=args.shard_size,
-        options=_extraction.options(args),
+        **_extraction.running(args),
     )
     return _extraction.finish(report, args)
 

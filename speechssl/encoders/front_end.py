@@ -14,11 +14,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
-from speechssl.nn.conv import ConvStack, Moments, TimeNorm
-from speechssl.nn.lengths import check_lengths, valid_or_none, zero_padding
+from speechssl.nn.conv import ConvStack, Moments
+from speechssl.nn.lengths import valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.mel_frontend import MelFrontEnd, check_mel
-from speechssl.nn.speech_encoder import WAV2VEC2_CONV, Architecture, SpeechEncoder
-from speechssl.nn.windows import conv_moments
+from speechssl.nn.speech_encoder import WAV2VEC2_CONV, Architecture, SpeechEncoder, front_end_moments
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,7 @@ class Model(nn.Module):
 
     def recording_moments(self, blocks: Iterable[Tensor]) -> Moments | None:
         """As `SpeechEncoder.recording_moments`."""
-        if isinstance(self.conv, MelFrontEnd):
-            return self.conv.recording_moments(blocks)
-        first = self.conv.layers[0]
-        return conv_moments(blocks, first.conv) if isinstance(first.norm, TimeNorm) else None
+        return front_end_moments(self.conv, blocks)
 
     def layers(
         self, wav: Tensor, lengths: Tensor | None = None, *, upto: int | None = None, moments: Moments | None = None
@@ -86,11 +82,7 @@ class Model(nn.Module):
         self, wav: Tensor, lengths: Tensor | None = None, *, moments: Moments | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same frames [B, T, C], and their counts [B]."""
-        if wav.ndim != 2:
-            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
-        if lengths is None:
-            lengths = wav.new_full((wav.shape[0],), wav.shape[1]).long()
-        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        lengths = wav_lengths(wav, lengths)
         x, counts = self.norm(self.conv(wav, lengths, moments=moments)), self.frame_lengths(lengths)
         return zero_padding(x, valid_or_none(counts, x.shape[1])), counts
 

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from speechssl.errors import ConfigError
 from speechssl.nn.conv import Moments
-from speechssl.nn.lengths import check_lengths, frame_lengths, valid_mask, valid_or_none, zero_padding
+from speechssl.nn.lengths import frame_lengths, valid_mask, valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.windows import Grid, RunningMoments
 
 _EPSILON = torch.finfo(torch.float32).eps  # Kaldi's floor under every logarithm
@@ -125,11 +125,7 @@ class Model(nn.Module):
 
     def statics(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The cepstra without deltas, [B, T, num_ceps] float64, and frame counts [B]; padded frames mean nothing."""
-        if wav.ndim != 2:
-            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
-        if lengths is None:
-            lengths = wav.new_full((wav.shape[0],), wav.shape[1]).long()
-        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        lengths = wav_lengths(wav, lengths)
         wav = zero_padding(wav, valid_or_none(lengths, wav.shape[1]))  # padding may hold anything, NaN included
         if wav.shape[1] < self.receptive_field:
             blocks = [wav.new_zeros((len(wav), 0, self.config.num_ceps), dtype=torch.float64)]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from speechssl.errors import ConfigError
 from speechssl.nn.causal import CausalConvStack, Recurrent
 from speechssl.nn.conv import ConvStack, Moments, TimeNorm
-from speechssl.nn.lengths import check_lengths, hop, receptive_field, valid_or_none, zero_padding
+from speechssl.nn.lengths import hop, receptive_field, valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.windows import Grid, RunningMoments
 
 _WINDOW_SAMPLES = 1 << 20  # of a long recording at once, for its moments
@@ -52,11 +52,7 @@ class CausalEncoder(nn.Module):
         self, wav: Tensor, lengths: Tensor | None = None, *, moments: Moments | None = None
     ) -> tuple[Tensor, Tensor]:
         """What the convolutions give, [B, T, C], of wav [B, S], and the frame counts [B]."""
-        if wav.ndim != 2:
-            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
-        if lengths is None:
-            lengths = wav.new_full((wav.shape[0],), wav.shape[1]).long()
-        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        lengths = wav_lengths(wav, lengths)
         x = self.conv(wav, lengths, moments=moments)
         return x.abs().log1p() if self.log_compression else x, self.frame_lengths(lengths)
 

@@ -46,6 +46,15 @@ def check_lengths(lengths: Tensor, batch: int, longest: int) -> Tensor:
     return lengths.long()
 
 
+def wav_lengths(wav: Tensor, lengths: Tensor | None) -> Tensor:
+    """Real samples [B] int64 of wav [B, S], on its device; lengths None: all of S. ValueError for what cannot be."""
+    if wav.ndim != 2:
+        raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
+    if lengths is None:
+        return torch.full((wav.shape[0],), wav.shape[1], device=wav.device)
+    return check_lengths(lengths.to(wav.device), *wav.shape)
+
+
 def valid_mask(lengths: Tensor, longest: int) -> Tensor:
     """[B, longest], True where a position is real."""
     return torch.arange(longest, device=lengths.device) < lengths.unsqueeze(1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
 from speechssl.nn.conv import ConvStack, Moments, TimeNorm
-from speechssl.nn.lengths import check_lengths, valid_or_none, zero_padding
+from speechssl.nn.lengths import valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.mel_frontend import MelFrontEnd
 from speechssl.nn.positional import ConvPosition, NoPosition, StackedConvPosition
 from speechssl.nn.projection import FeatureProjection
@@ -145,10 +145,7 @@ class SpeechEncoder(nn.Module):
 
         None where convolutions have no group norm: then pieces need nothing of the whole, and nothing is read.
         """
-        if isinstance(self.conv, MelFrontEnd):
-            return self.conv.recording_moments(blocks)
-        first = self.conv.layers[0]
-        return conv_moments(blocks, first.conv) if isinstance(first.norm, TimeNorm) else None
+        return front_end_moments(self.conv, blocks)
 
     def frontend(
         self, wav: Tensor, lengths: Tensor | None = None, *, moments: Moments | None = None
@@ -157,11 +154,7 @@ class SpeechEncoder(nn.Module):
 
         `moments` are the front end's statistics of a whole recording of which `wav` is a piece.
         """
-        if wav.ndim != 2:
-            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
-        if lengths is None:
-            lengths = wav.new_full((wav.shape[0],), wav.shape[1]).long()
-        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        lengths = wav_lengths(wav, lengths)
         return self.projection(self.conv(wav, lengths, moments=moments)), self.frame_lengths(lengths)
 
     def context(self, x: Tensor, lengths: Tensor, *, upto: int | None = None) -> list[Tensor]:
@@ -200,3 +193,11 @@ def _position(config: Context) -> nn.Module:
     if config.pos_conv_depth > 1:
         return StackedConvPosition(config.dim, kernel=kernel, groups=groups, depth=config.pos_conv_depth)
     return ConvPosition(config.dim, kernel=kernel, groups=groups, batch_norm=config.pos_conv_norm == "batch")
+
+
+def front_end_moments(conv: ConvStack | MelFrontEnd, blocks: Iterable[Tensor]) -> Moments | None:
+    """As `SpeechEncoder.recording_moments`, of its front end."""
+    if isinstance(conv, MelFrontEnd):
+        return conv.recording_moments(blocks)
+    first = conv.layers[0]
+    return conv_moments(blocks, first.conv) if isinstance(first.norm, TimeNorm) else None

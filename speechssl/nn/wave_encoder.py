@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
-from speechssl.nn.lengths import check_lengths, frame_lengths, valid_mask, valid_or_none, zero_padding
+from speechssl.nn.lengths import frame_lengths, valid_mask, valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.mel import log_mel
 from speechssl.nn.wave_blocks import (
     Activation,
@@ -131,11 +130,7 @@ class FrameEncoder(nn.Module):
 
     def forward(self, wav: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Frames [B, T, C] of wav [B, S] and frame counts [B]; lengths [B] are real samples (None: all of S)."""
-        if wav.ndim != 2:
-            raise ValueError(f"wav must be [batch, samples], got shape {tuple(wav.shape)}")
-        if lengths is None:
-            lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
-        lengths = check_lengths(lengths.to(wav.device), *wav.shape)
+        lengths = wav_lengths(wav, lengths)
         return self.front(wav, lengths), self.frame_lengths(lengths)
 
     def layers(

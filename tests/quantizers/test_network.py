@@ -51,11 +51,12 @@ def test_soft_units_are_the_projection() -> None:
     torch.testing.assert_close(normed.soft(frames()), expected)
 
 
-def test_posteriors_agree_with_the_choice(quantizer: Cosine | MLP) -> None:
-    if isinstance(quantizer, Cosine):
-        posteriors = quantizer.posteriors(frames())
-        torch.testing.assert_close(posteriors.sum(-1), torch.ones(200))
-        assert torch.equal(posteriors.argmax(-1), quantizer.encode(frames()))
+@pytest.mark.parametrize("norm", [False, True])
+def test_posteriors_agree_with_the_choice(norm: bool) -> None:
+    quantizer = head(norm=norm)
+    posteriors = quantizer.posteriors(frames())
+    torch.testing.assert_close(posteriors.sum(-1), torch.ones(200))
+    assert torch.equal(posteriors.argmax(-1), quantizer.encode(frames()))
 
 
 def test_what_stands_for_a_code_has_it() -> None:

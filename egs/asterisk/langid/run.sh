@@ -85,12 +85,10 @@ if at_stage 3 "units -> nearest neighbours"; then
   done
 fi
 if at_stage 4 "scores -> table"; then
-  rows='' columns=''
-  for encoder in $encoders; do for pooling in $poolings; do rows+="${encoder}_$pooling "; done; done
-  for model in $units; do rows+="${model}_units "; done
+  columns=''
   for task in $tasks; do
     if [ "$task" != transfer ]; then columns+="$task "; continue; fi
     while read -r corpus; do columns+="transfer@$corpus "; done < <(cut -d' ' -f2 "$data/transfer/utt2corpus" | sort -u)
   done
-  ../../utils/class_table.py "$scores" "$rows" "$columns" "$seeds"
+  ../../utils/class_table.py "$scores" "$(table_rows)" "$columns" "$seeds"
 fi

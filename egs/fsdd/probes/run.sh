@@ -69,8 +69,5 @@ if at_stage 3 "units -> nearest neighbours"; then
   done
 fi
 if at_stage 4 "scores -> table"; then
-  rows=''
-  for encoder in $encoders; do for pooling in $poolings; do rows+="${encoder}_$pooling "; done; done
-  for model in $units; do rows+="${model}_units "; done
-  ../../utils/class_table.py "$scores" "$rows" "$tasks" "$seeds"
+  ../../utils/class_table.py "$scores" "$(table_rows)" "$tasks" "$seeds"
 fi

@@ -14,6 +14,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "utils"))
+
+from kaldi_dir import write_dir
+
 NAME = re.compile(r"(\d)_([a-z]+)_(\d+)")
 NUM_TEST = 5  # index 0 to 4
 
@@ -54,7 +58,9 @@ def main() -> int:
         cells[row.part, row.digit, row.speaker].append(row)
     rows = [row for own in cells.values() for row in (own[: args.limit] if args.limit else own)]
     for part in ("train", "test", "all"):
-        write(args.out / part, [row for row in rows if part in (row.part, "all")])
+        own = [row for row in rows if part in (row.part, "all")]
+        write_dir(args.out / part, {row.id: row.path for row in own}, {row.id: row.speaker for row in own},
+                  utt2digit={row.id: row.digit for row in own})  # fmt: skip
     return 0
 
 
@@ -64,24 +70,6 @@ def read_name(path: Path) -> Row:
     if match is None:
         raise SystemExit(f"{path}: not named DIGIT_SPEAKER_INDEX")
     return Row(match[1], match[2], int(match[3]), path.resolve())
-
-
-def write(folder: Path, rows: list[Row]) -> None:
-    """One data dir, every file sorted by id in C order as Kaldi wants it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = sorted(rows, key=lambda row: row.id.encode())
-    speakers = defaultdict(list)
-    for row in rows:
-        speakers[row.speaker].append(row.id)
-    files = {
-        "wav.scp": [f"{row.id} {row.path}" for row in rows],
-        "utt2spk": [f"{row.id} {row.speaker}" for row in rows],
-        "spk2utt": [f"{speaker} {' '.join(names)}" for speaker, names in sorted(speakers.items())],
-        "utt2digit": [f"{row.id} {row.digit}" for row in rows],
-    }
-    for name, lines in files.items():
-        (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    print(f"  {folder}: {len(rows)} digits, {len(speakers)} speakers")
 
 
 if __name__ == "__main__":
