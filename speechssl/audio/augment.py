@@ -36,10 +36,13 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How recordings change at random in training: each kind for a share of them, its strength anywhere in a range."""
+    """How recordings change at random in training: each kind for a share of them, its strength anywhere in a range.
+
+    The kinds are those of arXiv:2209.15483; shares and ranges are chosen.
+    """
 
     share: float = 0.5  # of recordings, for each kind on its own
-    stretch: tuple[float, float] = (0.8, 1.25)  # the limits of the paper's; [1, 1]: not stretched
+    stretch: tuple[float, float] = (0.8, 1.25)  # [1, 1]: not stretched
     pitch: tuple[float, float] = (-4.0, 4.0)  # [0, 0]: not shifted
     rt60_s: tuple[float, float] = (0.1, 0.6)  # [0, 0]: no room
     snr_db: tuple[float, float] = (5.0, 20.0)  # [inf, inf]: no noise

@@ -37,7 +37,8 @@ class Objective(Protocol):
     """What every `Objective` in this folder offers, a module that is made of an encoder and its Config.
 
     A loss must not depend on padding, and what is drawn at random comes from the batch's seeds. Attributes: `encoder`,
-    what is trained and kept. Modules that get no gradient (teachers) have requires_grad False.
+    what is trained and kept. Modules that get no gradient (teachers) have requires_grad False. `in_step = False` says
+    that labels need not be in step with frames, so that speech may be stretched.
     """
 
     encoder: nn.Module

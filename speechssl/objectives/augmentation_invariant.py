@@ -5,7 +5,8 @@ arXiv:2209.15483): the labels are the units of clean recordings, the batches hol
 encoder is frozen. CTC asks for the sequence only, so that a stretched recording fits. What comes out is a quantizer
 (`quantizers.mlp`), whose units may be the labels of the next iteration.
 
-differs: no blank. Merged units never repeat, which is what blanks are for; without one every frame has a unit.
+No blank: merged units never repeat, which is what blanks are for, and without one every frame has a unit. (Whether the
+paper has one was not checked.)
 
 B utterances, T frames, C channels, V labels, L merged labels of an utterance.
 """
@@ -44,7 +45,7 @@ def sequence_loss(logits: Tensor, num_frames: Tensor, targets: list[Tensor]) -> 
 
 @dataclass(frozen=True)
 class Config:
-    """Three layers, as in the paper; their widths are not in it."""
+    """The shape of the network; chosen, the paper's text was not at hand."""
 
     num_labels: int  # V, taken from the labels
     layer: int | None = None  # of the encoder; None: the last
