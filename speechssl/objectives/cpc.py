@@ -1,7 +1,8 @@
 """CPC (arXiv:1807.03748): tell the frame that comes k steps later from other frames, for k = 1..K.
 
 The modified CPC (arXiv:2002.02848) predicts each step with a causal transformer layer in place of a matrix, and draws
-128 distractors within the speaker; its encoder is the family's preset "modified".
+128 distractors within the speaker; its encoder is the family's preset "modified", and its released code divides scores
+by their number of channels (`divide_scores`; the paper does not say so).
 The Wasserstein dependency measure (arXiv:1903.11780) is the same bound with a critic that is Lipschitz, which a
 gradient penalty asks for (`lipschitz`).
 differs: the critic's slope is measured in the space of (z, c), not in that of the waveform, and z starts small: with a
@@ -44,6 +45,7 @@ class Config:
     ffn_dim: int = 2048
     negatives: int = 128  # N; 0: all other frames of the pool
     negatives_from: Literal["utterance", "speaker", "batch"] = "utterance"  # "speaker": of data.group_by's value
+    divide_scores: bool = False  # by D, as the code released with the modified CPC does: scores start near 0
     lipschitz: float = 0.0  # weight of the critic's gradient penalty (10 in arXiv:1704.00028); 0: plain CPC
     slope: float = 1.0  # L, the Lipschitz constant asked for
 
@@ -55,6 +57,8 @@ class Config:
             raise ConfigError(f"slope={self.slope} has no effect without lipschitz")
         if self.lipschitz and self.predictor != "linear":
             raise ConfigError("lipschitz needs predictor=linear: a critic of one frame and one context")
+        if self.lipschitz and self.divide_scores:
+            raise ConfigError("divide_scores changes the critic's slope: give slope in its place")
 
 
 class Objective(nn.Module):
@@ -80,6 +84,8 @@ class Objective(nn.Module):
         z = self.encoder.latent(x, lengths)
         c = self.encoder.context(z, lengths)
         predicted = self.predictor(c)
+        if config.divide_scores:
+            predicted = predicted / predicted.shape[-1]
         valid = valid_mask(lengths, z.shape[1])
         loss, penalty = predicted[:, :, :0].sum().float(), z.new_zeros(())
         count, correct = 0, loss.new_zeros(())

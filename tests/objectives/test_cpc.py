@@ -58,7 +58,7 @@ def slow_loss(objective: torch.nn.Module, data: Batch) -> tuple[Tensor, int]:
             for t in range(len(frames[row]) - k):
                 own = before + t + k
                 others = [i + (i >= own) for i in drawn[t + k]] if config.negatives else set(range(len(pool))) - {own}
-                guess = matrix @ contexts[row][t]
+                guess = matrix @ contexts[row][t] / (width if config.divide_scores else 1)
                 top = (guess @ pool[own]).exp()
                 total = total - (top / (top + sum((guess @ pool[i]).exp() for i in others))).log()
                 count += 1
@@ -79,6 +79,14 @@ def test_loss_and_gradients_are_the_papers_formula(source: str, negatives: int) 
     expected.backward()
     for name, parameter in objective.named_parameters():
         torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_divided_scores_are_means_over_channels() -> None:
+    objective, data = build({"steps": 2, "negatives": 4, "divide_scores": True}), batch()
+    expected, _ = slow_loss(objective, data)
+    found = objective(data)
+    assert float(found.loss) == pytest.approx(float(expected), rel=1e-5)
+    assert float(found.loss) != pytest.approx(float(build({"steps": 2, "negatives": 4})(data).loss), rel=1e-4)
 
 
 def test_by_hand() -> None:
