@@ -20,8 +20,10 @@ from speechssl.units.model import UnitModel
 
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
+    from speechssl.units.vocoder import Vocoder
 
-__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_unit_model", "read_audio"]
+__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_unit_model", "load_vocoder",
+           "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -47,3 +49,10 @@ def load_codec(folder: str | Path) -> "Codec":
     from speechssl.units import codec
 
     return codec.load(folder)
+
+
+def load_vocoder(folder: str | Path) -> "Vocoder":
+    """A unit vocoder that recipes.vocoder made: called with `Units` it gives their waveform."""
+    from speechssl.units import vocoder
+
+    return vocoder.load(folder)

@@ -58,6 +58,20 @@ class WaveGenerator(nn.Module):
         self.activation = activation(kind, channels)
         self.last = convolution(channels, 1, 7)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Frames before and behind a frame on which its samples depend; exact."""
+        first, last = 0, self.hop - 1  # of the samples, then of the steps before each layer
+        first, last = _seen(first, last, self.last)
+        for _, up, branches in reversed(list(self.blocks)):
+            wide = [sum(_half(conv) for unit in branch for conv in (unit.dilated, unit.last))
+                    for branch in branches.branches]  # fmt: skip
+            first, last = first - max(wide), last + max(wide)
+            stride, kernel, padding = up.stride[0], up.kernel_size[0], up.padding[0]
+            first, last = -((kernel - 1 - padding - first) // stride), (last + padding) // stride
+        first, last = _seen(first, last, self.first)
+        return -first, last
+
     def forward(self, frames: Tensor, valid: Tensor | None = None) -> Tensor:
         """wav [B, T * hop] in -1..1 of frames [B, T, C]; `valid` [B, T] are real ones (None: all)."""
         if not frames.shape[1]:
@@ -68,7 +82,9 @@ class WaveGenerator(nn.Module):
             steps *= stride
             here = at_rate(valid, steps)
             x = branches(silenced(up(activate(x)), here), here)
-        return silenced(self.last(self.activation(x)).tanh(), at_rate(valid, steps)).squeeze(1)
+        with torch.autocast(x.device.type, enabled=False):  # rounded to 8 bits, samples would hiss
+            wav = self.last(self.activation(x.to(self.last.weight.dtype))).tanh()
+        return silenced(wav, at_rate(valid, steps)).squeeze(1)
 
 
 class SpectralGenerator(nn.Module):
@@ -89,6 +105,13 @@ class SpectralGenerator(nn.Module):
         self.last_norm = nn.LayerNorm(channels, eps=1e-6)
         self.last = nn.Linear(channels, window + 2)
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """As `WaveGenerator.reach`."""
+        frames = -(-(self.window - self.hop) // (2 * self.hop))  # whose windows overlap
+        frames += _half(self.first) + sum(_half(block.depthwise) for block in self.blocks)
+        return frames, frames
+
     def forward(self, frames: Tensor, valid: Tensor | None = None) -> Tensor:
         """As `WaveGenerator`."""
         if not frames.shape[1]:
@@ -102,6 +125,16 @@ class SpectralGenerator(nn.Module):
         window = torch.hann_window(self.window, device=spectrum.device)
         wav = overlap_add(spectrum, window, self.hop, valid)
         return zero_padding(wav, at_rate(valid, self.hop)).to(frames.dtype)
+
+
+def _half(conv: nn.Module) -> int:
+    """Steps to either side that a centred convolution sees."""
+    assert isinstance(conv, nn.Conv1d)
+    return conv.dilation[0] * (conv.kernel_size[0] // 2)
+
+
+def _seen(first: int, last: int, conv: nn.Module) -> tuple[int, int]:
+    return first - _half(conv), last + _half(conv)
 
 
 def overlap_add(spectrum: Tensor, window: Tensor, hop: int, valid: Tensor | None = None) -> Tensor:

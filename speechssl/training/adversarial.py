@@ -15,7 +15,7 @@ Of eq. (5) and (6) of arXiv:2010.05646 with multi-resolution mels (arXiv:2306.06
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -93,7 +93,7 @@ class Adversarial(nn.Module):
 
     def _learn(self, batch: Batch) -> Outcome:
         shortest = int(batch.lengths.min())  # crops are of one length; where they are not, what all have
-        batch = Batch(batch.wav[:, :shortest], batch.lengths.clamp_max(shortest), batch.seeds, batch.ids)
+        batch = replace(batch, wav=batch.wav[:, :shortest], lengths=batch.lengths.clamp_max(shortest))
         found = self.generator.reconstruct(batch)
         config = self.config
         terms = {

@@ -10,7 +10,7 @@ from recipes.pretrain import Run, make_encoder
 from speechssl import config, objectives
 
 CONF = Path(__file__).parent.parent.parent / "recipes" / "conf"
-OTHERS = ("tiny", "codec")  # what is no objective's
+OTHERS = ("tiny", "codec", "unit_hifigan")  # what is no objective's
 FILES = sorted(path.stem for path in CONF.glob("*.toml") if not path.stem.startswith(OTHERS))
 
 

@@ -1,0 +1,204 @@
+"""Training of a unit vocoder against discriminators: units to speech.
+
+    speechssl units data/train -o exp/units
+    python -m recipes.vocoder recipes/conf/tiny_unit_hifigan.toml run=exp/vocoder data.train=data/train \\
+        data.labels=exp/units data.valid=data/valid data.valid_labels=exp/units_valid
+    python -m recipes.vocoder recipes/conf/unit_hifigan.toml device=cuda training.precision=bf16 data.train=...
+    torchrun --nproc-per-node 8 -m recipes.vocoder recipes/conf/unit_hifigan.toml device=cuda data.train=...
+
+Takes TOML files, of which the later win, and key=value overrides. unit_hifigan.toml has the published size;
+tiny_unit_hifigan.toml is one for minutes of a GPU or hours of two cores. The units' number and rate come from
+data.labels. data.speakers=true gives every speaker of the data (utt2spk) an embedding; without it all speak with one
+voice. Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
+config.toml (everything resolved), log.jsonl (mel distance of the validation set before the first update, too),
+checkpoints/, vocoder/ (what `speechssl.load_vocoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped
+early or refused.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from recipes.shared import Stopping, count, run_recipe, start_folder
+from speechssl.data.batch_plan import Batching
+from speechssl.data.corpus import open_corpus
+from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.errors import ConfigError, DataError
+from speechssl.training.adversarial import Adversarial
+from speechssl.training.adversarial import Config as Losses
+from speechssl.training.distributed import Group
+from speechssl.training.loop import Trainer, Training
+from speechssl.training.optimizer import Optimizer, Schedule
+from speechssl.units import vocoder as vocoder_files
+from speechssl.units.vocoder import SpokenUnits
+from speechssl.vocoders.learning import Learning
+from speechssl.vocoders.unit_vocoder import Config as VocoderConfig
+from speechssl.vocoders.unit_vocoder import UnitVocoder
+
+_STEP = 3  # units by which a recording and its labels may differ
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on: anything that `speechssl units` takes as its input, and the units of it."""
+
+    train: str
+    labels: str  # an output of `speechssl units` (text, not merged); or its text file, then give vocoder.num_units
+    valid: str | None = None
+    valid_labels: str | None = None  # None: they are among `labels`
+    speakers: bool = False  # every speaker has an embedding
+    lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
+    batching: Batching = field(default_factory=lambda: Batching(seconds=8.96, crop_s=0.56, min_s=0.56))
+    valid_batching: Batching = field(default_factory=lambda: Batching(seconds=40.0, crop_s=10.0, min_s=0.5))
+
+    def __post_init__(self) -> None:
+        """Discriminators judge crops of one length."""
+        if self.batching.min_s != self.batching.crop_s:
+            raise ConfigError(f"data.batching.min_s={self.batching.min_s} must be crop_s={self.batching.crop_s}: the "
+                              "discriminators want crops of one length")  # fmt: skip
+        if self.valid is None and self.valid_labels is not None:
+            raise ConfigError("data.valid_labels has no effect without data.valid")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run."""
+
+    data: Data
+    vocoder: VocoderConfig
+    run: str = "exp/vocoder"  # the run's folder
+    name: str = ""  # of the vocoder
+    licence: str = ""  # of the vocoder
+    losses: Losses = field(default_factory=Losses)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0  # of torch; 0: torch's own choice
+    seed: int = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the arguments say: TOML files and key=value overrides."""
+    return run_recipe(Run, train, __doc__, arguments)
+
+
+def train(run: Run, group: Group) -> int:
+    """One run, in this process as a member of `group`."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    if run.training.shard:
+        raise ConfigError("training.shard is for transformers; a vocoder and its discriminators fit on each GPU")
+    folder = Path(run.run)
+    units = spoken(run)
+    run = replace(run, vocoder=replace(run.vocoder, num_units=units.num_units, speakers=speakers(run)))
+    torch.manual_seed(run.seed)
+    objective = build(run)  # before the folder: what cannot be built leaves nothing behind
+    vocoder = objective.generator.vocoder
+    vocoder_files.check_fits(vocoder, units)
+    log = start_folder(run, folder, group)
+
+    data = open_data(run, run.data.train, run.data.labels, vocoder)
+    log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
+    valid = None
+    if run.data.valid is not None:
+        valid = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, vocoder)
+    log.line(f"vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
+             f"{units.num_units} units at {vocoder.rate_hz:g} Hz, {len(vocoder.config.speakers)} speakers")  # fmt: skip
+
+    batches = Batches(data, run.data.batching, run.seed, vocoder.hop, group.rank, group.world, run.training.workers,
+                      run.training.accumulate)  # fmt: skip
+    valid_batches = None
+    if valid is not None:
+        valid_batches = Batches(valid, run.data.valid_batching, run.seed, vocoder.hop, group.rank, group.world, 0, 0)
+    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=run.training, group=group,
+                      folder=folder, log=log)  # fmt: skip
+    trainer.failures.update(data.failures)
+    if not trainer.resume() and valid_batches is not None:
+        trainer.validate(valid_batches)  # where it starts from
+    stopping = Stopping()
+    result = trainer.run(batches, valid_batches, stop=stopping)
+    if stopping():
+        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+        return 2
+    if group.first:
+        training = {"recipe": "recipes.vocoder", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
+        name = run.name or f"unit vocoder, {trainer.update} updates, seed {run.seed}"
+        card = vocoder_files.save(folder / "vocoder", objective.generator.trained(), units, name=name,
+                                  licence=run.licence, training=training)  # fmt: skip
+        result |= {"rate_hz": card.rate_hz, "sha256": card.sha256}
+        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        log.line(f"vocoder in {folder / 'vocoder'}")
+    return 0
+
+
+def build(run: Run) -> Adversarial:
+    """The vocoder, fresh, with its discriminators; weights as torch draws them."""
+    vocoder = UnitVocoder(run.vocoder)
+    return Adversarial(Learning(vocoder), run.losses, sample_rate=vocoder.sample_rate)
+
+
+def spoken(run: Run) -> SpokenUnits:
+    """Whose units they are. ConfigError where nobody says how many there are."""
+    path, stated = Path(run.data.labels), run.vocoder.num_units
+    if not path.is_dir():
+        if not stated:
+            raise ConfigError(f"{path} does not say how many units there are: give the output folder of speechssl "
+                              "units, or vocoder.num_units")  # fmt: skip
+        with torch.device("meta"):
+            return SpokenUnits(stated, UnitVocoder(run.vocoder).rate_hz)
+    units = SpokenUnits.of_folder(path)
+    other = None if run.data.valid_labels is None else Path(run.data.valid_labels)
+    if other is not None and other.is_dir() and SpokenUnits.of_folder(other).sha256 != units.sha256:
+        raise ConfigError(f"{other} has units of another unit model than {path}")
+    if stated not in (0, units.num_units):
+        raise ConfigError(f"vocoder.num_units={stated}, but {path} has {units.num_units}: leave it out")
+    return units
+
+
+def speakers(run: Run) -> tuple[str, ...]:
+    """Names of the speakers that get an embedding: those of the training data."""
+    if not run.data.speakers:
+        if run.vocoder.speakers:
+            raise ConfigError("vocoder.speakers has no effect without data.speakers=true")
+        return ()
+    found = {utterance.speaker for utterance in open_corpus(run.data.train).utterances}
+    if None in found:
+        raise DataError(f"{run.data.train}: some utterances have no speaker, and data.speakers needs them")
+    names = tuple(sorted(str(name) for name in found))
+    if run.vocoder.speakers not in ((), names):
+        raise ConfigError(f"vocoder.speakers are not those of {run.data.train}: leave them out")
+    return names
+
+
+def open_data(run: Run, spec: str, labels: str, vocoder: UnitVocoder) -> TrainingSet:
+    """A corpus with its units, ready for training. DataError where they do not belong together."""
+    found = open_training_set(open_corpus(spec), sample_rate=vocoder.sample_rate, lengths=run.data.lengths,
+                              labels=Path(labels), rate_hz=vocoder.rate_hz,
+                              group_by="speaker" if run.data.speakers else None)  # fmt: skip
+    assert found.labels is not None
+    if found.labels.size > vocoder.config.num_units:
+        raise DataError(f"{labels}: unit {found.labels.size - 1} is unknown to a vocoder of {vocoder.config.num_units}")
+    names = vocoder.config.speakers
+    if found.groups is not None and found.group_names != names:
+        if strange := sorted(set(found.group_names) - set(names)):
+            raise DataError(f"{spec}: speaker {strange[0]!r} is not in the training data")
+        numbers = np.array([names.index(name) for name in found.group_names])
+        found = replace(found, groups=numbers[found.groups], group_names=names)
+    expected = found.seconds * vocoder.rate_hz
+    wrong = np.flatnonzero((found.seconds > 0) & (abs(expected - found.labels.counts) > _STEP))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(f"{labels}: {found.labels.counts[row]} units for {found.seconds[row]:.2f} s of "
+                        f"{found.corpus.utterances[row].id!r}, {len(wrong)} utterances like that: units of other "
+                        "recordings?")  # fmt: skip
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""A unit vocoder on disk, with the unit model whose units it speaks.
+
+card.json           config, rates, the unit model's hash, name, licence, sha256
+model.safetensors   plain weights, without weight norm
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl import config, files
+from speechssl.encoders import pretrained as native
+from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.units.units import Units
+from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
+
+FORMAT = "speechssl-vocoder-1"
+_MOST_BYTES = 16 << 20  # of card.json
+
+
+@dataclass(frozen=True)
+class SpokenUnits:
+    """Whose units a vocoder speaks."""
+
+    num_units: int
+    rate_hz: float
+    sha256: str = ""  # `UnitModel.hash`; empty: not known, then size and rate alone are checked
+    name: str = ""
+
+    @classmethod
+    def of_folder(cls, folder: str | Path) -> "SpokenUnits":
+        """Of an output folder of `speechssl units`. DataError where it is none."""
+        path = Path(folder) / "units.json"
+        try:
+            model = files.read_json(path, most=_MOST_BYTES)["model"]
+            return cls(int(model["num_units"]), float(model["rate_hz"]), str(model["unit_model"]), str(model["name"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder}: not a finished output of speechssl units ({error})") from None
+
+
+@dataclass(frozen=True)
+class VocoderCard:
+    """card.json, field by field."""
+
+    format: str
+    name: str
+    config: Config
+    units: SpokenUnits
+    sample_rate: int  # Hz
+    rate_hz: float  # units per second
+    sha256: str  # `sha256` of the vocoder
+    licence: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Vocoder:
+    """A trained unit vocoder with its card: units to a waveform."""
+
+    module: UnitVocoder
+    card: VocoderCard
+
+    def __call__(self, units: Units | Tensor | np.ndarray, speaker: str | None = None) -> Tensor:
+        """wav [S] float32 at `card.sample_rate` Hz of units: `Units`, or ids [T] of every frame.
+
+        Units that were merged are spoken with their durations. DataError for no units, unknown ones, units of another
+        number or rate, and a speaker that the vocoder does not have.
+        """
+        if isinstance(units, Units):
+            if (units.size, units.rate_hz) != (self.card.units.num_units, self.card.units.rate_hz):
+                raise DataError(f"units of {units.size} kinds at {units.rate_hz:g} Hz: this vocoder speaks "
+                                f"{self._spoken()}")  # fmt: skip
+            units = units.frames()
+        ids = torch.as_tensor(units)
+        return self.module.synthesize(ids.to(next(self.module.parameters()).device), self.speaker(speaker)).cpu()
+
+    def speaker(self, name: str | None) -> int | None:
+        """A speaker's number; DataError for a name that is not there, or missing."""
+        names = self.module.config.speakers
+        if name is None and not names:
+            return None
+        if name not in names:
+            known = f"choose from {', '.join(names[:20])}" if names else "it has one voice without a name"
+            raise DataError(f"speaker {name!r}: not one of this vocoder's ({known})")
+        return names.index(name)
+
+    def check(self, unit_model: str) -> None:
+        """DataError unless units of the unit model with this hash (`UnitModel.hash`) are what the vocoder speaks."""
+        if self.card.units.sha256 and unit_model != self.card.units.sha256:
+            raise DataError(f"units of unit model {unit_model[:12]}…, but this vocoder speaks {self._spoken()}: the "
+                            "same numbers would be other sounds")  # fmt: skip
+
+    def _spoken(self) -> str:
+        own = self.card.units
+        return f"{own.num_units} units at {own.rate_hz:g} Hz of {own.name!r} (unit model {own.sha256[:12] or '?'}…)"
+
+
+def sha256(vocoder: UnitVocoder) -> str:
+    """Identity of a vocoder: over its config and every tensor."""
+    digest = hashlib.sha256(json.dumps([FORMAT, config.to_dict(vocoder.config)], sort_keys=True).encode())
+    for name, tensor in sorted(vocoder.state_dict().items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save(
+    folder: str | Path, vocoder: UnitVocoder, units: SpokenUnits, *, name: str = "vocoder", licence: str = "",
+    training: dict[str, Any] | None = None,
+) -> VocoderCard:  # fmt: skip
+    """Write a vocoder with plain weights (`Learning.trained`) into `folder`, made if absent; returns its card.
+
+    ConfigError where it does not fit the units.
+    """
+    folder = Path(folder)
+    check_fits(vocoder, units)
+    folder.mkdir(parents=True, exist_ok=True)
+    native.write_tensors(folder / "model.safetensors", vocoder.state_dict())
+    card = VocoderCard(FORMAT, name, vocoder.config, units, vocoder.sample_rate, vocoder.rate_hz, sha256(vocoder),
+                       licence, training or {})  # fmt: skip
+    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
+    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+    return card
+
+
+def check_fits(vocoder: UnitVocoder, units: SpokenUnits) -> None:
+    """ConfigError for units that a vocoder of this shape cannot speak."""
+    if (vocoder.config.num_units, vocoder.rate_hz) != (units.num_units, units.rate_hz):
+        raise ConfigError(f"{units.num_units} units at {units.rate_hz:g} Hz for a vocoder of "
+                          f"{vocoder.config.num_units} units that makes {vocoder.hop} samples of each, at "
+                          f"{vocoder.rate_hz:g} Hz: set vocoder.generator's strides to the units' rate")  # fmt: skip
+
+
+def read_card(folder: str | Path) -> VocoderCard:
+    """card.json, checked for its form only. CheckpointError where there is none."""
+    path = Path(folder) / "card.json"
+    try:
+        raw = files.read_json(path, most=_MOST_BYTES)
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise ValueError(f'format is not "{FORMAT}"')
+        return config.build(VocoderCard, raw)
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: no vocoder there (no card.json; recipes.vocoder makes one)") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a vocoder's card: {error}") from error
+
+
+def load(folder: str | Path) -> Vocoder:
+    """A vocoder in eval mode. CheckpointError where files are missing, damaged or not those of card.json."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    card = read_card(folder)
+    path = folder / "model.safetensors"
+    try:
+        files.check_regular(path)
+        tensors = load_file(path)
+        with torch.device("meta"):  # shapes first: card.json does not decide how much memory is taken
+            needed = {name: tensor.shape for name, tensor in UnitVocoder(card.config).state_dict().items()}
+        if needed != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise ValueError("card.json does not describe the tensors beside it")
+        vocoder = UnitVocoder(card.config)
+        vocoder.load_state_dict(tensors, strict=True)
+        check_fits(vocoder, card.units)
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
+        raise CheckpointError(f"{folder}: not a usable vocoder: {error}") from error
+    if sha256(vocoder) != card.sha256:
+        raise CheckpointError(f"{folder}: the weights do not match the sha256 in card.json; the files were changed")
+    return Vocoder(vocoder.eval().requires_grad_(False), card)

@@ -1,0 +1,51 @@
+"""A unit vocoder as it is trained: of the units of real speech, with weight norm, against `training.adversarial`.
+
+B utterances, S samples, T frames.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from speechssl.data.batch import Batch
+from speechssl.errors import DataError
+from speechssl.nn.adversarial import Generated
+from speechssl.nn.lengths import valid_mask, valid_or_none, zero_padding
+from speechssl.nn.wave_blocks import add_weight_norm, without_weight_norm
+from speechssl.nn.wave_generator import WaveGenerator
+from speechssl.vocoders.unit_vocoder import UnitVocoder, held, num_frames
+
+
+class Learning(nn.Module):
+    """The generator of a vocoder's training. The groups of a batch are its speakers, where the vocoder has several."""
+
+    def __init__(self, vocoder: UnitVocoder) -> None:
+        super().__init__()
+        self.vocoder = vocoder
+        if isinstance(vocoder.generator, WaveGenerator):
+            add_weight_norm(vocoder.generator)
+
+    def reconstruct(self, batch: Batch) -> Generated:
+        """What the vocoder makes of a batch's labels."""
+        if batch.labels is None:
+            raise DataError("a vocoder learns from units: give data.labels, an output of speechssl units")
+        samples, hop = batch.wav.shape[1], self.vocoder.hop
+        frames = -(-samples // hop)
+        valid, real = None, None
+        if not self.training:  # in training crops are of one length
+            real = valid_or_none(batch.lengths, samples)
+            valid = None if real is None else valid_mask(num_frames(batch.lengths, hop), frames)
+        ids = held(batch.labels, frames)
+        speakers = batch.groups if self.vocoder.speakers is not None else None
+        made = self.vocoder(ids, speakers, valid)[:, :samples].float()
+        return Generated(zero_padding(batch.wav, real), zero_padding(made, real), {})
+
+    def after_step(self, step: int) -> None:
+        """Nothing follows the weights."""
+
+    def trained(self) -> UnitVocoder:
+        """The vocoder for use: plain weights, in eval mode, on the CPU."""
+        vocoder = UnitVocoder(self.vocoder.config)
+        tensors: dict[str, Tensor] = {k: v.detach().cpu() for k, v in self.vocoder.state_dict().items()}
+        with torch.no_grad():
+            vocoder.load_state_dict(without_weight_norm(tensors))
+        return vocoder.eval().requires_grad_(False)
