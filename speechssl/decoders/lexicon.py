@@ -20,11 +20,11 @@ class Lexicon:
     """A tree of spellings. Raises DataError for none, an empty one, and for an entry that comes twice.
 
     `parent`, `symbol` [N]: of each node. Children of node n: `child[first_child[n] : first_child[n + 1]]`; entries that
-    end in n: `entry[first_entry[n] : first_entry[n + 1]]`, numbers of `words`.
+    end in n: `entry[first_entry[n] : first_entry[n + 1]]`, numbers of `words`. `node_of[node * V + symbol]`: a child.
     """
 
     def __init__(self, entries: Iterable[Entry], *, num_symbols: int) -> None:
-        node_of: dict[int, int] = {}
+        self.node_of: dict[int, int] = {}
         ends, self.words = [], []
         seen: set[Entry] = set()
         for word, spelling in entries:
@@ -35,16 +35,17 @@ class Lexicon:
             seen.add((word, spelling))
             node = 0
             for symbol in spelling:
-                node = node_of.setdefault(node * num_symbols + symbol, len(node_of) + 1)
+                node = self.node_of.setdefault(node * num_symbols + symbol, len(self.node_of) + 1)
             ends.append(node)
             self.words.append(word)
         if not ends:
             raise DataError("a lexicon without words")
-        keys = np.fromiter(node_of, np.int64, len(node_of))
+        keys = np.fromiter(self.node_of, np.int64, len(self.node_of))
         self.num_nodes = len(keys) + 1
         self.parent, self.symbol = np.append(-1, keys // num_symbols), np.append(-1, keys % num_symbols)
         self.child = 1 + np.argsort(self.parent[1:], kind="stable")
         self.first_child = np.searchsorted(self.parent[self.child], np.arange(self.num_nodes + 1))
+        self.num_children = np.diff(self.first_child)  # [N]
         self.entry = np.argsort(ends, kind="stable")
         self.first_entry = np.searchsorted(np.sort(ends), np.arange(self.num_nodes + 1))
         self.num_entries = np.diff(self.first_entry)  # that end in each node [N]
@@ -60,18 +61,10 @@ class Lexicon:
 
     def children(self, nodes: IntArray) -> tuple[IntArray, IntArray]:
         """Of nodes [M]: which of them each child belongs to, and the children."""
-        counts = self.first_child[nodes + 1] - self.first_child[nodes]
+        counts = self.num_children[nodes]
         rows = np.repeat(np.arange(len(nodes)), counts)
         within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         return rows, self.child[self.first_child[nodes][rows] + within]
-
-    def step(self, nodes: IntArray, symbols: IntArray) -> IntArray:
-        """The children [M] by symbols [M], -1 where there is none or the node is -1."""
-        rows, child = self.children(np.maximum(nodes, 0))
-        found = np.full(len(nodes), -1)
-        hit = (self.symbol[child] == symbols[rows]) & (nodes[rows] >= 0)
-        found[rows[hit]] = child[hit]
-        return found
 
 
 def read_lexicon(path: Path, symbols: Sequence[str], *, boundary: str | None = None) -> Lexicon:

@@ -106,6 +106,11 @@ class NgramModel:
         return np.array([self.number_of.get(word, self.unknown) for word in words], np.int64)
 
     @property
+    def num_states(self) -> int:
+        """How many histories the model tells apart."""
+        return len(self._backoff)
+
+    @property
     def unknown(self) -> int:
         """The number of <unk>."""
         return self.number_of[UNKNOWN]

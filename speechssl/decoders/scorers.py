@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from speechssl.decoders.ngram import FloatArray, IntArray, NgramModel
+from speechssl.decoders.rows import Rows
 from speechssl.errors import ConfigError
 
 
@@ -65,7 +66,7 @@ class NoScorer:
 class SymbolScorer:
     """A language model of symbols: weight * log p(symbol | symbols before) + bonus for each, weight * log p(end).
 
-    Symbols that the model lacks are its <unk>. What a state has been asked once is kept: 16 V bytes a state.
+    Symbols that the model lacks are its <unk>.
     """
 
     def __init__(
@@ -76,8 +77,7 @@ class SymbolScorer:
         self._numbers = model.numbers(symbols)
         if not any(symbol in model.number_of for i, symbol in enumerate(symbols) if i != blank):
             raise ConfigError(f"the language model knows none of the symbols, {symbols[:8]} ...: is it one of words?")
-        self._row: dict[int, int] = {}
-        self._rows, self._next = np.zeros((256, len(symbols))), np.zeros((256, len(symbols)), np.int64)
+        self._rows = Rows(model.num_states, self._made)
 
     def start(self) -> IntArray:
         """The model's <s>."""
@@ -85,27 +85,22 @@ class SymbolScorer:
 
     def gains(self, states: IntArray) -> FloatArray:
         """Weighted log probabilities."""
-        return self._rows[self._places(states)]
+        (gains, _), places = self._rows(states[:, 0])
+        return gains[places]
 
     def advance(self, states: IntArray, labels: IntArray) -> IntArray:
         """The model's states."""
-        return self._next[self._places(states), labels][:, None]
+        (_, after), places = self._rows(states[:, 0])
+        return after[places, labels][:, None]
 
     def finish(self, states: IntArray) -> FloatArray:
         """The weighted log probability of </s>."""
         return self._weight * self._model.end(states[:, 0])
 
-    def _places(self, states: IntArray) -> IntArray:
-        """Rows [M] of what states [M, 1] were asked, asked now where it is the first time."""
-        wanted = states[:, 0].tolist()
-        if new := [state for state in dict.fromkeys(wanted) if state not in self._row]:
-            first, num = len(self._row), self.num_labels
-            while first + len(new) > len(self._rows):
-                self._rows = np.concatenate((self._rows, np.zeros_like(self._rows)))
-                self._next = np.concatenate((self._next, np.zeros_like(self._next)))
-            logps, after = self._model.score(np.repeat(new, num), np.tile(self._numbers, len(new)))
-            rows = (self._weight * logps + self._bonus).reshape(-1, num)
-            rows[:, self._blank] = -np.inf
-            self._rows[first : first + len(new)], self._next[first : first + len(new)] = rows, after.reshape(-1, num)
-            self._row.update({state: first + i for i, state in enumerate(new)})
-        return np.array([self._row[state] for state in wanted], np.int64)
+    def _made(self, states: IntArray) -> tuple[FloatArray, IntArray]:
+        """Gains and next states [M, V] of the model's states."""
+        num = self.num_labels
+        logps, after = self._model.score(np.repeat(states, num), np.tile(self._numbers, len(states)))
+        gains = (self._weight * logps + self._bonus).reshape(-1, num)
+        gains[:, self._blank] = -np.inf
+        return gains, after.reshape(-1, num)

@@ -5,7 +5,7 @@ as in phones, every symbol may end a word, if the lexicon has one there. Words o
 its own hypothesis. Until a word has ended, its hypothesis is given the best that it may still become: the largest
 weighted unigram of the words that begin like it, which is taken back with the word's own score. Scores of whole
 utterances do not depend on that; what the beam keeps does.
-State: node of the lexicon (-1: outside it), state of the language model. M hypotheses, V symbols, A labels, N nodes.
+State: node of the lexicon (N: outside it), state of the language model. M hypotheses, V symbols, A labels, N nodes.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,10 @@ import numpy as np
 
 from speechssl.decoders.lexicon import Lexicon
 from speechssl.decoders.ngram import FloatArray, IntArray, NgramModel
+from speechssl.decoders.rows import Rows
 from speechssl.errors import ConfigError
+
+_NONE = -1  # the label ends no word that the language model scores
 
 
 class WordScorer:
@@ -35,14 +38,15 @@ class WordScorer:
         self.num_labels, self.symbol_of = self._num_ways * num_symbols, np.tile(np.arange(num_symbols), self._num_ways)
         self._num_symbols, self._boundary, self._blank = num_symbols, boundary, blank
         self._lexicon, self._model, self._weight, self._bonus, self._unknown = lexicon, model, weight, bonus, unknown
-        values = np.zeros(len(lexicon.words))
-        unknown_value = 0.0
+        values, unknown_value = np.zeros(len(lexicon.words)), unknown or 0.0
+        self._numbers = np.zeros(len(lexicon.words), np.int64)  # of the model's words
         if model is not None:
-            self._numbers = model.numbers(lexicon.words)
-            values, unknown_value = weight * model.unigrams()[self._numbers], weight * model.unigrams()[model.unknown]
+            self._numbers, unigrams = model.numbers(lexicon.words), weight * model.unigrams()
+            values, unknown_value = unigrams[self._numbers], unknown_value + float(unigrams[model.unknown])
         hopes = lexicon.best_below(values)
         hopes[0] = 0.0
-        self._hopes = np.append(hopes, unknown_value + (unknown or 0.0))  # [N + 1], the last that of node -1
+        self._hopes = np.append(hopes, unknown_value)  # [N + 1], the last outside the lexicon
+        self._rows = Rows(lexicon.num_nodes + 1, self._made)
 
     def start(self) -> IntArray:
         """Between words, after the model's <s>."""
@@ -50,106 +54,119 @@ class WordScorer:
 
     def gains(self, states: IntArray) -> FloatArray:
         """For symbols within a word the change in what it may become; its score where it ends."""
-        gains = np.full((len(states), self.num_labels), -np.inf)
-        nodes = states[:, 0]
-        hopes = self._hopes[nodes]
-        if self._unknown is not None:
-            gains[:, : self._num_symbols] = (self._hopes[-1] - hopes)[:, None]
-        inside = np.flatnonzero(nodes >= 0)
-        rows, children = self._lexicon.children(nodes[inside])
-        rows = inside[rows]
-        symbols = self._lexicon.symbol[children]
-        if self._boundary is None:
-            many = self._lexicon.first_child[1:][children] > self._lexicon.first_child[children]
-            gains[rows[many], symbols[many]] = (self._hopes[children] - hopes[rows])[many]
-            for way in range(1, self._num_ways):
-                ends = self._lexicon.num_entries[children] >= way
-                value = self._word(states[rows[ends], 1], children[ends], way - 1)[0]
-                gains[rows[ends], symbols[ends] + way * self._num_symbols] = value - hopes[rows[ends]]
-        else:
-            gains[rows, symbols] = self._hopes[children] - hopes[rows]
-            gains[:, self._boundary :: self._num_symbols] = self._endings(states)[0] - hopes[:, None]
-        gains[:, self._blank] = -np.inf
-        return gains
+        (gains, numbers, _), places = self._rows(states[:, 0])
+        found = gains[places]
+        if self._model is not None:
+            rows, labels = np.nonzero(numbers[places] != _NONE)
+            logps, _ = self._model.score(states[rows, 1], numbers[places[rows], labels])
+            found[rows, labels] += self._weight * logps
+        return found
 
     def advance(self, states: IntArray, labels: IntArray) -> IntArray:
         """The node after the symbol, or the root and the model's next state where a word ends."""
-        ways, symbols = labels // self._num_symbols, labels % self._num_symbols
+        (_, numbers, after), places = self._rows(states[:, 0])
         result = states.copy()
-        result[:, 0] = self._lexicon.step(states[:, 0], symbols)
-        if self._boundary is None:
-            for way in range(1, self._num_ways):
-                ends = np.flatnonzero(ways == way)
-                result[ends, 1] = self._word(states[ends, 1], result[ends, 0], way - 1)[1]
-            result[ways > 0, 0] = 0
-        elif len(ends := np.flatnonzero(symbols == self._boundary)):
-            result[ends, 1] = self._endings(states[ends])[1][np.arange(len(ends)), ways[ends]]
-            result[ends, 0] = 0
+        result[:, 0] = after[places, labels]
+        if self._model is not None:
+            words = numbers[places, labels]
+            if len(ends := np.flatnonzero(words != _NONE)):
+                result[ends, 1] = self._model.score(states[ends, 1], words[ends])[1]
         return result
 
     def finish(self, states: IntArray) -> FloatArray:
         """The score of a word that ends with the utterance, the best of those spelled so, and of the model's end."""
         if self._boundary is None:
             return np.where(states[:, 0] == 0, self._end(states[:, 1]), -np.inf)
-        values, after = self._endings(states)
-        both = values + self._end(after.ravel()).reshape(after.shape)
-        return both.max(1) - self._hopes[states[:, 0]]
+        return self._last(states).max(1)
 
     def words(self, labels: Sequence[int]) -> list[tuple[str | None, int, int]]:
         """The words of a whole utterance: text (None: outside the lexicon), first label, one past the last letter."""
-        states, begin, found = self.start(), 0, []
-        for place, label in enumerate([*labels, -1]):
+        lexicon, outside = self._lexicon, self._lexicon.num_nodes
+        found: list[tuple[str | None, int, int]] = []
+        node, begin = 0, 0
+        for place, label in enumerate(labels):
             way, symbol = divmod(label, self._num_symbols)
-            if label < 0 and (self._boundary is None or begin == place):
-                break
-            if self._boundary is None:
-                node = int(self._lexicon.step(states[:, 0], np.array([symbol]))[0])
-                if way:
+            if symbol != self._boundary:
+                node = lexicon.node_of.get(node * self._num_symbols + symbol, outside)
+                if way:  # only without a boundary
                     found.append((self._text(node, way - 1), begin, place + 1))
-                    begin = place + 1
-            elif label < 0 or symbol == self._boundary:
-                if label < 0:
-                    values, after = self._endings(states)
-                    way = int(np.argmax(values[0] + self._end(after[0])))
-                if begin < place:
-                    found.append((self._text(int(states[0, 0]), way), begin, place))
-                begin = place + 1
-            if label >= 0:
-                states = self.advance(states, np.array([label]))
+                    node, begin = 0, place + 1
+                continue
+            if begin < place:
+                found.append((self._text(node, way), begin, place))
+            node, begin = 0, place + 1
+        if begin < len(labels) and self._boundary is not None:
+            way = 0
+            if node < outside and lexicon.num_entries[node] > 1:
+                way = self._best_last(labels)
+            found.append((self._text(node, way), begin, len(labels)))
         return found
 
+    def _best_last(self, labels: Sequence[int]) -> int:
+        """Which of the words of one spelling ends the utterance."""
+        states = self.start()
+        for label in labels:
+            states = self.advance(states, np.array([label]))
+        return int(self._last(states)[0].argmax())
+
+    def _last(self, states: IntArray) -> FloatArray:
+        """Score [M, ways] of the word that ends with the utterance, in each way, and of the end."""
+        boundaries = np.arange(self._boundary or 0, self.num_labels, self._num_symbols)
+        scores = self.gains(states)[:, boundaries]
+        for way, label in enumerate(boundaries):
+            rows = np.flatnonzero(scores[:, way] > -np.inf)
+            if len(rows):
+                after = self.advance(states[rows], np.full(len(rows), label))
+                scores[rows, way] += self._end(after[:, 1])
+        return scores
+
     def _text(self, node: int, way: int) -> str | None:
-        if node < 0 or way >= self._lexicon.num_entries[node]:
+        if node >= self._lexicon.num_nodes or way >= self._lexicon.num_entries[node]:
             return None
         return self._lexicon.words[self._lexicon.entry[self._lexicon.first_entry[node] + way]]
 
     def _end(self, states: IntArray) -> FloatArray:
         return np.zeros(len(states)) if self._model is None else self._weight * self._model.end(states)
 
-    def _word(self, states: IntArray, nodes: IntArray, way: int) -> tuple[FloatArray, IntArray]:
-        """Score [M] of the way-th word of nodes that have one, after states [M] of the model, and its next states."""
-        return self._scored(states, None if self._model is None else self._numbers[
-            self._lexicon.entry[self._lexicon.first_entry[nodes] + way]])  # fmt: skip
+    def _made(self, nodes: IntArray) -> tuple[FloatArray, IntArray, IntArray]:
+        """Of nodes [M]: gains [M, A] without the model, the word of the model that a label ends, the next node."""
+        lexicon, outside = self._lexicon, self._lexicon.num_nodes
+        gains = np.full((len(nodes), self.num_labels), -np.inf)
+        numbers, after = np.full(gains.shape, _NONE), np.zeros(gains.shape, np.int64)
+        hopes = self._hopes[nodes]
+        if self._unknown is not None:
+            gains[:, : self._num_symbols] = (self._hopes[outside] - hopes)[:, None]
+            after[:, : self._num_symbols] = outside
+        inside = np.flatnonzero(nodes < outside)
+        rows, children = lexicon.children(nodes[inside])
+        rows, symbols = inside[rows], lexicon.symbol[children]
+        on = np.ones(len(rows), bool) if self._boundary is not None else lexicon.num_children[children] > 0
+        gains[rows[on], symbols[on]] = self._hopes[children[on]] - hopes[rows[on]]
+        after[rows[on], symbols[on]] = children[on]
+        if self._boundary is None:
+            for way in range(1, self._num_ways):
+                ends = lexicon.num_entries[children] >= way
+                labels = symbols[ends] + way * self._num_symbols
+                entries = lexicon.entry[lexicon.first_entry[children[ends]] + way - 1]
+                gains[rows[ends], labels] = self._bonus - hopes[rows[ends]]
+                numbers[rows[ends], labels] = self._numbers[entries]
+        else:
+            self._end_words(nodes, gains, numbers)
+            after[:, self._boundary :: self._num_symbols] = 0
+        gains[:, self._blank] = -np.inf
+        return gains, numbers, after
 
-    def _scored(self, states: IntArray, numbers: IntArray | None) -> tuple[FloatArray, IntArray]:
-        if self._model is None or numbers is None:
-            return np.full(len(states), self._bonus), states
-        logps, after = self._model.score(states, numbers)
-        return self._weight * logps + self._bonus, after
-
-    def _endings(self, states: IntArray) -> tuple[FloatArray, IntArray]:
-        """Where a boundary comes now: score [M, ways] (-inf: no such word) and next states [M, ways] of the model."""
-        nodes = states[:, 0]
-        values = np.full((len(states), self._num_ways), -np.inf)
-        after = np.repeat(states[:, 1:], self._num_ways, axis=1)
-        values[nodes == 0, 0] = 0.0  # a boundary without a word before it
-        counts = np.where(nodes > 0, self._lexicon.num_entries[nodes], 0)
+    def _end_words(self, nodes: IntArray, gains: FloatArray, numbers: IntArray) -> None:
+        """Fill in what the boundary does after nodes [M]."""
+        lexicon, hopes = self._lexicon, self._hopes[nodes]
+        assert self._boundary is not None
+        gains[:, self._boundary] = np.where(nodes == 0, 0.0, -np.inf)  # a boundary without a word before it
+        counts = np.append(lexicon.num_entries, 0)[nodes]
         for way in range(self._num_ways):
-            rows = np.flatnonzero(counts > way)
-            if len(rows):
-                values[rows, way], after[rows, way] = self._word(states[rows, 1], nodes[rows], way)
-        if self._unknown is not None and len(rows := np.flatnonzero((nodes != 0) & (counts == 0))):
-            number = None if self._model is None else np.full(len(rows), self._model.unknown)
-            scores, after[rows, 0] = self._scored(states[rows, 1], number)
-            values[rows, 0] = scores + self._unknown
-        return values, after
+            rows, label = np.flatnonzero(counts > way), self._boundary + way * self._num_symbols
+            gains[rows, label] = self._bonus - hopes[rows]
+            numbers[rows, label] = self._numbers[lexicon.entry[lexicon.first_entry[nodes[rows]] + way]]
+        if self._unknown is not None:
+            rows = np.flatnonzero((nodes != 0) & (counts == 0))
+            gains[rows, self._boundary] = self._bonus + self._unknown - hopes[rows]
+            numbers[rows, self._boundary] = 0 if self._model is None else self._model.unknown

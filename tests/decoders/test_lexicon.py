@@ -17,7 +17,7 @@ def test_the_tree_by_hand() -> None:
     assert tree.num_nodes == 4 and tree.parent.tolist() == [-1, 0, 1, 0] and tree.symbol.tolist() == [-1, 2, 3, 3]
     rows, children = tree.children(np.array([1, 0, 2]))
     assert rows.tolist() == [0, 1, 1] and children.tolist() == [2, 1, 3]
-    assert tree.step(np.array([0, 0, 1, 2, -1]), np.array([2, 4, 3, 3, 2])).tolist() == [1, -1, 2, -1, -1]
+    assert tree.node_of == {0 * 5 + 2: 1, 1 * 5 + 3: 2, 0 * 5 + 3: 3} and tree.num_children.tolist() == [2, 1, 0, 0]
     ends = [[tree.words[i] for i in tree.entry[tree.first_entry[n] : tree.first_entry[n + 1]]] for n in range(4)]
     assert ends == [[], ["ah", "are"], ["abe"], ["bee"]]
     assert tree.best_below(np.array([-1.0, -2, -3, -4])).tolist() == [-1, -1, -1, -3]
