@@ -2,8 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from speechssl.errors import ConfigError
+
+
+class Symbols(Protocol):
+    """What `spelling_of` asks of a recogniser's vocabulary."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """In the order of the outputs."""
+        ...
+
+    @property
+    def blank(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def word_boundary(self) -> str | None:
+        """The symbol between words."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """characters, pieces (words begin with ▁) or phones."""
+        ...
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Symbols that are never written."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,3 +85,13 @@ class Spelling:
         """The text of one word."""
         symbols = (self.symbols[i] for i in ids if self.symbols[i] not in self.silent)
         return "".join(s.removeprefix(self.word_start) if self.word_start else s for s in symbols)
+
+
+def spelling_of(vocabulary: Symbols) -> Spelling:
+    """Of a recogniser's vocabulary. Characters without a word boundary: words are between spaces, if there are any."""
+    boundary = vocabulary.word_boundary
+    if vocabulary.kind == "characters" and boundary is None and " " in vocabulary.symbols:
+        boundary = " "
+    pieces = vocabulary.kind == "pieces"
+    return Spelling(vocabulary.symbols, vocabulary.blank, None if pieces else boundary, "▁" if pieces else None,
+                    vocabulary.silent)  # fmt: skip

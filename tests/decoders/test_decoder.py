@@ -1,5 +1,6 @@
 """Decoders as a whole: texts, words, times, n best, chunks, languages, what is refused."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from speechssl.decoders.decoder import Decoder, Settings, load_decoder
 from speechssl.decoders.greedy import best_path
 from speechssl.decoders.lexicon import Lexicon
 from speechssl.decoders.ngram_fit import fit_ngrams
-from speechssl.decoders.spelling import Spelling
+from speechssl.decoders.spelling import Spelling, spelling_of
 from speechssl.errors import ConfigError
 from tests.decoders.slow import all_texts, random_log_probs
 
@@ -60,6 +61,24 @@ def test_a_word_is_as_sure_as_its_symbols_are() -> None:
 )
 def test_symbols_make_words(spelling: Spelling, ids: list[int], expected: list[tuple[str, int, int]]) -> None:
     assert spelling.words(ids) == expected and spelling.text(ids) == " ".join(word for word, _, _ in expected)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    symbols: tuple[str, ...]
+    kind: str
+    word_boundary: str | None
+    blank: int = 0
+    silent: tuple[str, ...] = ()
+
+
+def test_vocabularies_of_recognisers_say_how_words_are_spelled() -> None:
+    assert spelling_of(Vocabulary(LETTERS.symbols, "characters", "|")) == LETTERS
+    assert spelling_of(Vocabulary(("<blank>", " ", "a"), "characters", None)).boundary == " "
+    assert spelling_of(Vocabulary(PIECES.symbols, "pieces", "|", silent=("<unk>",))) == PIECES
+    assert spelling_of(Vocabulary(PHONES.symbols, "phones", None)) == PHONES
+    with_words = spelling_of(Vocabulary((*PHONES.symbols, "|"), "phones", "|"))
+    assert with_words.words([1, 2, 3, 2]) == [("aːb", 0, 2), ("b", 3, 4)]
 
 
 @settings(max_examples=20, deadline=None)
