@@ -5,7 +5,8 @@ class_table.py SCORES "ROW ..." "TASK ..." "SEED ..."
 
 A cell is the accuracy in percent, averaged over seeds, with the lowest and highest where they differ. TASK@GROUP: the
 accuracy on one group of --by. Of folds: the mean over folds and, in parentheses, the lowest and the highest fold,
-averaged over seeds. Below the rows: chance (always the most frequent label; `-` for groups, which may have one label
+averaged over seeds. Below a row whose layers were also tried one by one (--each-layer): what each has alone, over all
+utterances; `-` for groups. At the end: chance (always the most frequent label; `-` for groups, which may have one label
 alone), and half the width of the widest 95 % interval (Wilson) of one run, `-` for folds, whose utterances are no
 independent draws.
 """
@@ -13,6 +14,7 @@ independent draws.
 import json
 import statistics
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -23,6 +25,8 @@ def main(scores: Path, rows: list[str], tasks: list[str], seeds: list[str]) -> i
     found = {(row, task): read(scores, row, task, seeds) for row in rows for task in tasks}
     for row in rows:
         print(f"| {row} | {' | '.join(cell(found[row, task]) for task in tasks)} |")
+        for layer in range(num_layers(found[row, task] for task in tasks)):
+            print(f"| layer {layer} alone | {' | '.join(alone(found[row, task], layer) for task in tasks)} |")
     columns = {task: [one for row in rows for one in found[row, task]] for task in tasks}
     chance = ["-" if "@" in task else number(one["majority"] for one in columns[task]) for task in tasks]
     print(f"| chance | {' | '.join(chance)} |")
@@ -44,6 +48,19 @@ def cell(found: list[dict]) -> str:
         return text
     low, high = (statistics.fmean(f(one["folds"].values()) for one in found) for f in (min, max))
     return f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def num_layers(scores: Iterable[list[dict]]) -> int:
+    """How many were tried one by one; 0 where there is only one."""
+    most = max((len(one.get("each_layer", ())) for own in scores for one in own), default=0)
+    return most if most > 1 else 0
+
+
+def alone(found: list[dict], layer: int) -> str:
+    """What stands in the table of a layer alone."""
+    if not all(layer < len(one.get("each_layer", ())) for one in found):
+        return "-"
+    return number(one["each_layer"][layer] for one in found)
 
 
 def number(shares) -> str:  # type: ignore[no-untyped-def]

@@ -2,9 +2,9 @@
 
 x and a hold the same phone, b another one in the same context as a; an error is x nearer to b than to a, half of one
 where both are as far. "within": all three by one speaker. "across": a and b by one speaker, x by another.
-Errors of all triples of a cell (phones, context, speakers) are averaged, then cells over contexts, then over speakers,
-then over ordered pairs of phones, as in the ZeroSpeech challenges and Libri-light. Across speakers these average over
-contexts and speakers of x at once: `pool_x_speakers`. Distances are in `abx_distance`.
+Errors of all triples of a cell (phones, context, speakers) are averaged, then cells over contexts (across speakers:
+over contexts and speakers of x at once), then over speakers of a, then over ordered pairs of phones, as in the
+ZeroSpeech challenges, Libri-light and fastabx. Distances are in `abx_distance`.
 
 Of a frame t the centre is at t / rate + centre_s; an item's frames are those whose centre it spans. Items of none are
 left out and counted.
@@ -42,14 +42,15 @@ class AbxScores:
 def abx(
     items: Iterable[Item], frames: Mapping[str, Tensor], *, rate_hz: float, centre_s: float = 0.0,
     distance: Distance = "angular", context: Context = "within", max_items: int = 10, max_across: int = 5,
-    pool_x_speakers: bool = False, seed: int = 0,
+    pool_x_speakers: bool = True, seed: int = 0,
 ) -> AbxScores:  # fmt: skip
     """Errors over `items`, whose files' frames [T, D] are in `frames` (units as [T, 1], or [T, codebooks]).
 
     context: "within": a, b and x in one context; "any": contexts do not matter; "across": x in another one than a and
     b. max_items: of one phone, context and speaker, drawn by `seed` (Libri-light: 10). max_across: other speakers x is
     taken from, per phone, context and speaker (Libri-light: 5), and other contexts. pool_x_speakers: across speakers,
-    average over contexts and speakers of x at once, as Libri-light, and not over contexts first.
+    average over contexts and speakers of x at once, as Libri-light, or else over contexts first, then over pairs of
+    speakers (the default before this was an argument).
     Raises DataError for a file that has no frames, or some that are not finite.
     """
     if context not in ("within", "any", "across"):

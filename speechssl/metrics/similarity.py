@@ -7,7 +7,9 @@ by how much of X its direction accounts for; it is not symmetric. No invertible 
 
 Neuron by neuron: the largest correlation of a channel of X with any one of Y (arXiv:1811.01157, 2005.01172), which is
 1 only where the same channel is there, perhaps elsewhere, scaled or negated; and its multiple correlation with all of
-Y, that of the best linear prediction, which is 1 where Y holds it in any linear form. Neither is symmetric.
+Y, that of the best linear prediction, which is 1 where Y holds it in any linear form. Neither is symmetric. Over
+several other models: the largest correlation in the best of them (MaxCorr: some model has such a neuron) or in the
+worst (MinCorr: every model has one).
 
 All come from second moments, which are added up frame by frame: memory is (C + D)^2 numbers whatever the corpus.
 All of them are near 0 for unrelated frames only where there are many more frames than channels.
@@ -15,6 +17,7 @@ All of them are near 0 for unrelated frames only where there are many more frame
 N frames, C channels of X, D of Y, K canonical directions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,6 +74,12 @@ class Moments:
         return Moments(self.count, self._shift[order], self._sum[order], self._products[np.ix_(order, order)],
                        len(order) - self._split)  # fmt: skip
 
+    def between(self, x: slice, y: slice) -> "Moments":
+        """Of two runs of channels, counted through X and Y: where frames of many models were added side by side."""
+        order = np.r_[x, y]
+        return Moments(self.count, self._shift[order], self._sum[order], self._products[np.ix_(order, order)],
+                       x.stop - x.start)  # fmt: skip
+
     def cka(self) -> float:
         """Linear CKA, 0..1; nan where one side does not vary."""
         xx, yy, xy = self.covariances()
@@ -110,6 +119,23 @@ class Moments:
         left, right = _whitening(xx, variance), _whitening(yy, variance)
         u, correlations, _ = np.linalg.svd(left.T @ xy @ right, full_matrices=False)
         return correlations.clip(0, 1), u.T @ left.T @ xx
+
+
+@dataclass(frozen=True)
+class OverModels:
+    """Of each channel [C] the largest correlation with one of another model; nan where the channel does not vary."""
+
+    max: NDArray[np.float64]  # in the model that has the best: MaxCorr
+    min: NDArray[np.float64]  # in the model whose best is worst: MinCorr
+    mean: NDArray[np.float64]  # over models
+
+
+def over_models(correlations: Sequence[NDArray[np.float64]]) -> OverModels:
+    """MaxCorr and MinCorr (arXiv:1811.01157, 2005.01172) from `Moments.neurons`, [C] for each other model."""
+    if not correlations:
+        raise ValueError("correlations with no other model have no largest")
+    found = np.stack(correlations)
+    return OverModels(found.max(0), found.min(0), found.mean(0))
 
 
 def _scales(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

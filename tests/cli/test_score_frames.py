@@ -57,6 +57,8 @@ def test_abx_of_features_and_units(speech: Path, tmp_path: Path, capsys: pytest.
     assert features["within"] < 0.1 and features["across"] < 0.1  # MFCCs tell these phones apart
     units = scored(capsys, "abx", speech / "units", *where)
     assert units["distance"] == "identical" and units["within"] < 0.3
+    apart = scored(capsys, "abx", speech / "units", *where, "--no-pool-x-speakers")
+    assert units["pool_x_speakers"] and apart == units | {"pool_x_speakers": False}  # two speakers: the same
     alone = scored(capsys, "abx", speech / "feats", *where, "--on", "phone", "--context", "any")
     assert alone["cells_within"] == 2 * 6 and alone["within"] < 0.1  # 2 speakers, 6 ordered pairs of A, I, S
     assert main(["score", "abx", str(speech / "feats"), *map(str, where)]) == 0
@@ -122,6 +124,7 @@ def test_a_sweep_over_layers_gives_what_single_commands_do(
     assert swept["probe"] == pytest.approx(probe["accuracy"], abs=0.002)
     frames = scored(capsys, "abx", speech / "feats", *phones, *speakers)
     assert swept["abx_frames_within"] == pytest.approx(frames["within"])
+    assert swept["abx_frames_across"] == pytest.approx(frames["across"])
     units = scored(capsys, "units", speech / "units", *phones)  # another codebook of as many units
     assert swept["pnmi"] == pytest.approx(units["pnmi"], abs=0.1)
     edges = scored(capsys, "boundaries", speech / "units", *phones)

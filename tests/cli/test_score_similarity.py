@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from speechssl.cli import main
-from speechssl.cli._scores.similarity import Pairs, Sample
+from speechssl.cli._scores.similarity import Common, Sample
 
 
 def store(path: Path, frames: dict[str, np.ndarray]) -> str:
@@ -69,13 +69,57 @@ def test_other_numbers_of_frames_are_refused(
     assert "'u0:0' has 300 frames" in capsys.readouterr().err
 
 
-def test_pairs_come_in_any_order_and_both_ways_round() -> None:
+def test_utterances_come_in_any_order_from_any_number_of_streams() -> None:
     names = [f"u{i}" for i in range(9)]
     left = [(name, torch.tensor([[1.0]])) for name in names]
     right = [(name, torch.tensor([[2.0]])) for name in reversed([*names, "alone"])]
-    pairs = Pairs()
-    found = {name: (float(x), float(y)) for name, x, y in pairs.of(left, right)}
-    assert found == dict.fromkeys(names, (1.0, 2.0)) and (pairs.common, pairs.alone) == (9, 1)
+    common = Common()
+    found = {name: [float(x) for x in frames] for name, frames in common.of([left, right])}
+    assert found == {name: [1.0, 2.0] for name in names} and (common.count, common.alone) == (9, 1)
+    middle = [(name, torch.tensor([[3.0]])) for name in names[4:] + names[:3]]
+    found = {name: [float(x) for x in frames] for name, frames in common.of([left, middle, right])}
+    assert found == {name: [1.0, 3.0, 2.0] for name in names[:3] + names[4:]} and common.alone == 2
+
+
+def test_neurons_over_several_models(
+    frames: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """y holds all of x's channels in another order, z only two of them: both are at 1 in y, two of four in z."""
+    random = np.random.default_rng(3)
+    own = {"x": frames, "y": {name: -f[:, [2, 0, 1, 3]] for name, f in frames.items()},
+           "z": {name: np.c_[f[:, :2], random.normal(size=len(f))] for name, f in frames.items()}}  # fmt: skip
+    paths = [store(tmp_path / name, model) for name, model in own.items()]
+    found = scored(capsys, *paths, "--neurons", str(tmp_path / "new" / "neurons.json"))
+    x, y, z = found["models"]
+    assert [(one["model"], one["channels"]) for one in (x, y, z)] == list(zip(paths, (4, 4, 3), strict=True))
+    assert x["max_corr"] == pytest.approx(1, abs=1e-6) and y["max_corr"] == pytest.approx(1, abs=1e-6)
+    assert z["max_corr"] == pytest.approx(2 / 3, abs=0.05) and z["min_corr"] == pytest.approx(z["max_corr"], abs=1e-6)
+    assert x["min_corr"] == pytest.approx(0.5, abs=0.05)
+    assert x["mean_corr"] == pytest.approx((x["max_corr"] + x["min_corr"]) / 2)
+    every = json.loads((tmp_path / "new" / "neurons.json").read_text())
+    assert every[paths[0]]["min"][:2] == pytest.approx([1, 1], abs=1e-6) and max(every[paths[0]]["min"][2:]) < 0.2
+    by_two = scored(capsys, paths[0], paths[2], "--neighbours", "0")
+    [pair] = [pair for pair in found["pairs"] if (pair["x"], pair["y"]) == (paths[0], paths[2])]
+    assert {name: by_two[name] for name in ("cka", "svcca", "pwcca")} == pytest.approx(
+        {name: pair[name] for name in ("cka", "svcca", "pwcca")}
+    )
+    assert len(found["pairs"]) == 3 and by_two["neurons"] == pytest.approx(x["min_corr"])
+    capsys.readouterr()
+    assert main(["score", "similarity", *paths, "--rate", "50"]) == 0
+    assert "MaxCorr MinCorr" in capsys.readouterr().out
+
+
+def test_several_models_say_what_they_lack(
+    frames: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = store(tmp_path / "x", frames)
+    y = store(tmp_path / "y", {name: 2 * f for name, f in frames.items() if name != "u2"})
+    z = store(tmp_path / "z", {name: f[::2] for name, f in frames.items()})
+    assert scored(capsys, x, y, store(tmp_path / "w", frames), code=1)["not_in_all"] == 1
+    for others, message in (((y, x), "is given twice"), ((y, z), "'u0:0' has 300 frames")):
+        assert main(["score", "similarity", x, *others, "--rate", "50"]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["score", "similarity", x, y, "--rate", "50", "--neurons", "n"]) == 2
 
 
 def test_every_frame_is_as_likely_to_be_sampled() -> None:

@@ -146,4 +146,11 @@ def test_the_table_by_hand(tmp_path: Path) -> None:
         "| chance | 10.0 | - | 10.0 |",
         "| 95 %, at most ± | 10.0 | 25.0 | - |",
     ]
+    score("b.x.s0.json", accuracy=0.5, each_layer=[0.1, 0.3])
+    score("b.y.s0.json", accuracy=0.5, each_layer=[0.25])
+    assert python(TABLE, tmp_path, "b", "x y", "0").stdout.splitlines()[2:5] == [
+        "| b | 50.0 | 50.0 |",
+        "| layer 0 alone | 10.0 | 25.0 |",
+        "| layer 1 alone | 30.0 | - |",
+    ]
     assert python(TABLE).returncode == 1

@@ -149,9 +149,20 @@ def test_pooling_the_speakers_of_x_weighs_every_cell_alike() -> None:
                     name = f"{context}{speaker}{phone}"
                     items.append(Item(name, 0.0, 0.02, phone, context, context, speaker))
                     frames[name] = torch.tensor([[value]])
-    found = [abx(items, frames, rate_hz=50, centre_s=0.01, distance="euclidean", pool_x_speakers=pool).across
-             for pool in (False, True)]  # fmt: skip
-    assert found == pytest.approx([1 / 2, 1 / 3])
+    found = [abx(items, frames, rate_hz=50, centre_s=0.01, distance="euclidean", **choice).across
+             for choice in ({"pool_x_speakers": False}, {"pool_x_speakers": True}, {})]  # fmt: skip
+    assert found == pytest.approx([1 / 2, 1 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize(
+    ("context", "within", "across"),
+    [("within", 0.36574073880910873, 0.17052468191832304), ("any", 0.2847222164273262, 0.17881944278875986)],
+)
+def test_the_score_is_fastabx(context: str, within: float, across: float) -> None:
+    """What fastabx 0.9.0's `zerospeech_abx` gives for these items and frames at 25 Hz without caps (torch 2.10)."""
+    items, frames = corpus(speakers=3)
+    found = abx(items, frames, rate_hz=25, centre_s=0.02, context=context, max_items=99, max_across=99)
+    assert (found.within, found.across) == pytest.approx((within, across), abs=2e-8)
 
 
 def test_a_case_by_hand() -> None:

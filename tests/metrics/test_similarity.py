@@ -1,5 +1,7 @@
 """CKA, SVCCA, PWCCA: definitions on whole matrices, invariances, known answers, pieces against the whole."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import CCA
 
-from speechssl.metrics.similarity import Moments, mutual_neighbours
+from speechssl.metrics.similarity import Moments, mutual_neighbours, over_models
 
 Array = NDArray[np.float64]
 
@@ -165,3 +167,27 @@ def test_neurons_by_hand_and_of_channels_that_do_not_vary() -> None:
     assert found.predicted_neurons()[:3] == pytest.approx([1, 1, 0]) and np.isnan(found.predicted_neurons()[3])
     flat = found.swapped()
     assert flat.neurons() == pytest.approx([np.sqrt(1 / 2), 1])
+
+
+def test_neurons_over_models_are_those_of_all_correlations_one_by_one() -> None:
+    own, wide = frames(300, 4), frames(300, 3, 1)
+    others = [own[:, [2, 0]] + frames(300, 2, 2), np.c_[wide, -own[:, 1]], np.tanh(own[:, :3]) + wide]
+    joint, edges = moments(own, np.concatenate(others, axis=1)), np.cumsum([0, 4, 2, 4, 3])
+    found = over_models([joint.between(slice(0, 4), slice(a, b)).neurons() for a, b in pairwise(edges[1:])])
+    for channel in range(4):
+        best = [max(abs(np.corrcoef(own[:, channel], other[:, j])[0, 1]) for j in range(other.shape[1]))
+                for other in others]  # fmt: skip
+        assert (found.max[channel], found.min[channel]) == pytest.approx((max(best), min(best)))
+        assert found.mean[channel] == pytest.approx(sum(best) / 3)
+    still = over_models([moments(np.c_[own, np.ones(300)], other).neurons() for other in others])
+    assert np.isnan([still.max[4], still.min[4], still.mean[4]]).all() and np.isfinite(still.min[:4]).all()
+    with pytest.raises(ValueError, match="no other model"):
+        over_models([])
+
+
+def test_moments_between_runs_of_channels_are_those_of_the_channels() -> None:
+    x, y, z = frames(50, 3), frames(50, 2, 1), frames(50, 4, 2)
+    joint = moments(x, np.concatenate([y, z], axis=1))
+    for both, one, other in (((slice(0, 3), slice(5, 9)), x, z), ((slice(5, 9), slice(3, 5)), z, y)):
+        for part, expected in zip(joint.between(*both).covariances(), moments(one, other).covariances(), strict=True):
+            np.testing.assert_allclose(part, expected, atol=1e-12)

@@ -9,9 +9,9 @@ process of its own that reads these, with one thread, and scores triphones withi
 CPU time is the whole process's (user and system), `work` what is left without imports. fastabx runs in an environment
 of its own, which this makes with --python (3.12) unless --environment names one made before.
 
-What is done so that both compare the same frames and average alike: labels are moved 1 ms further, for where one lies
-on a frame's centre fastabx counts that frame in and we do not; items that fastabx would refuse, whose frames are not
-all there, are left out; ours averages over the speakers of x as fastabx does (`pool_x_speakers`).
+What is done so that both compare the same frames: labels are moved 1 ms further, for where one lies on a frame's centre
+fastabx counts that frame in and we do not; items that fastabx would refuse, whose frames are not all there, are left
+out.
 
 The plain loops warp in Python, one pair of items at a time: `loop` over frame distances from one product of matrices
 per pair, `all in the loop` over distances of frames taken one by one; each pair once, or every cell its own
@@ -72,8 +72,7 @@ start = time.process_time()
 item, root, distance = sys.argv[1:]
 items = read_items(Path(item))
 frames = {path.stem: torch.from_numpy(numpy.load(path)) for path in Path(root).glob("*.npy")}
-found = abx(items, frames, rate_hz=50, centre_s=0.01, distance=distance, max_items=10**9, max_across=10**9,
-            pool_x_speakers=True)
+found = abx(items, frames, rate_hz=50, centre_s=0.01, distance=distance, max_items=10**9, max_across=10**9)
 print(json.dumps(dataclasses.asdict(found) | {"work": time.process_time() - start}))
 """
 

@@ -8,7 +8,7 @@
 #   --encoders "..."        of: mfcc, untrained (the built-in encoder with fresh weights, others for every seed), builtin
 #   --units "..."           of: mfcc, untrained, builtin (k-means of these on the training prompts), default (the built-in unit model)
 #   --tasks "..."           of: lang, same_voice, transfer (see below)
-#   --poolings "mean"       over time, of: mean (as SUPERB does), mean_std
+#   --poolings "mean"       over time, of: mean (as SUPERB does), mean_std;  --each-layer true  probes of each layer alone, too
 #   --seeds "0 1 2"         of which prompts are the test, of k-means, of untrained weights, of the part that the penalty is chosen on
 #   --transfer 200          utterances of each other corpus;  --num-units 100 -k of neighbours: --neighbours 5;  --workers 2  processes
 #   --data data --exp exp   folders for data dirs and results
@@ -19,7 +19,7 @@
 # (learned from the prompts, tested on other people's English and Russian over other channels).
 set -euo pipefail
 prompts='' download=false corpora='' encoders="mfcc untrained builtin" units="mfcc untrained builtin default" tasks="lang same_voice transfer"
-poolings=mean seeds="0 1 2" transfer=200 num_units=100 neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
+poolings=mean each_layer=false seeds="0 1 2" transfer=200 num_units=100 neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if "$download" && [ -n "$prompts" ]; then mkdir -p "$prompts"; fi
@@ -30,7 +30,8 @@ cd "$(dirname "$0")"
 . ../../utils/encoders.sh
 limit=0
 if "$tiny"; then seeds=0 num_units=20 transfer=5 workers=0 limit=16 data="$data/tiny" exp="$exp/tiny"; else data="$data/full"; fi
-scores="$exp/scores"
+scores="$exp/scores" layers=()
+if "$each_layer"; then layers=(--each-layer); fi
 # split TASK SEED: the labels to be learned and tested
 split() {
   case "$1" in
@@ -65,7 +66,7 @@ if at_stage 2 "all layers averaged over time -> probes"; then
           if [ "$task" = transfer ]; then test="$data/transfer"; fi
           once "$out" "$data" "$exp/encoders/$encoder.s$seed" -- speechssl score utterances "$test" --train \
             "$data/s$seed/train" "${args[@]}" --allow-missing --encoder "$exp/encoders/$encoder.s$seed" --pooling \
-            "$pooling" --validation-groups "$data/prompts/utt2prompt" --max-s 120 --seed "$seed" -o "$out" # a prompt has 86 s
+            "$pooling" --validation-groups "$data/prompts/utt2prompt" --max-s 120 --seed "$seed" "${layers[@]}" -o "$out" # a prompt has 86 s
         done
       done
     done

@@ -7,7 +7,7 @@
 #   --units "..."           of: mfcc, untrained, builtin (k-means of these on FSDD train), default (the built-in unit model)
 #   --tasks "..."           of: digit, speaker (the official split, index 0 to 4 is the test: every speaker is in both parts), digit_si
 #                           (speaker-independent: each speaker is tested on what the others teach)
-#   --poolings "mean"       over time, of: mean (as SUPERB does), mean_std
+#   --poolings "mean"       over time, of: mean (as SUPERB does), mean_std;  --each-layer true  probes of each layer alone, too
 #   --seeds "0 1 2"         of k-means, of untrained weights, of the part of train on which the probe's penalty is chosen
 #   --num-units 100 -k of neighbours: --neighbours 5;  --workers 2  processes
 #   --data data --exp exp   folders for data dirs and results
@@ -15,7 +15,7 @@
 #   --stage 0 --stop-stage 4
 set -euo pipefail
 corpus='' encoders="mfcc untrained builtin" units="mfcc untrained builtin default" tasks="digit speaker digit_si" poolings=mean
-seeds="0 1 2" num_units=100 neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
+each_layer=false seeds="0 1 2" num_units=100 neighbours=5 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the folder of FSDD, not '$corpus'" >&2; exit 2; fi
@@ -25,7 +25,8 @@ cd "$(dirname "$0")"
 . ../../utils/encoders.sh
 limit=0
 if "$tiny"; then seeds=0 num_units=20 workers=0 limit=3 data="$data/tiny" exp="$exp/tiny"; else data="$data/full"; fi
-scores="$exp/scores"
+scores="$exp/scores" layers=()
+if "$each_layer"; then layers=(--each-layer); fi
 declare -A labels=([digit]=utt2digit [speaker]=utt2spk [digit_si]=utt2digit)
 
 if at_stage 0 "$corpus -> Kaldi data dirs"; then
@@ -50,7 +51,7 @@ if at_stage 2 "all layers averaged over time -> probes"; then
           split=("$data/test" --train "$data/train" --labels "$data/all/$file")
           if [ "$task" = digit_si ]; then split=("$data/all" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
           once "$out" "$data" "$exp/encoders/$encoder.s$seed" -- speechssl score utterances "${split[@]}" --encoder \
-            "$exp/encoders/$encoder.s$seed" --pooling "$pooling" --seed "$seed" -o "$out"
+            "$exp/encoders/$encoder.s$seed" --pooling "$pooling" --seed "$seed" "${layers[@]}" -o "$out"
         done
       done
     done

@@ -7,14 +7,23 @@ from typing import Any
 
 def deliver(row: dict[str, Any], args: argparse.Namespace, lines: Sequence[str]) -> None:
     """Print `row` as args.json says, and write it to args.output where there is one."""
-    import json
+    if args.output:
+        write_json(args.output, row)
+    print(_text(row) if args.json else "\n".join(lines))
+
+
+def write_json(path: str, row: dict[str, Any]) -> None:
+    """To a file, its folder made where there is none."""
     from pathlib import Path
 
-    text = json.dumps(row, indent=2, ensure_ascii=False)
-    if args.output:
-        Path(args.output).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.output).write_text(text + "\n", encoding="utf-8")
-    print(text if args.json else "\n".join(lines))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(_text(row) + "\n", encoding="utf-8")
+
+
+def _text(row: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(row, indent=2, ensure_ascii=False)
 
 
 def defined(row: dict[str, Any]) -> dict[str, Any]:

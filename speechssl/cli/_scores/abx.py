@@ -4,7 +4,8 @@ INPUT is an output folder of `speechssl features` or `speechssl units`, or store
 .ark, .npy; then give --rate). x and a hold the same phone, b another in the same context; an error is x nearer to b.
 Items are made from the alignment, or read from an item file of the ZeroSpeech challenges (--item). Phonemes as in the
 challenge of 2021: --on phone --context within, or any.
-Printed: the error in % within and across speakers, averaged over contexts, then speakers, then pairs of phones.
+Printed: the error in % within and across speakers, averaged over contexts, then speakers, then pairs of phones; across
+speakers over contexts and speakers of x at once.
 """
 
 import argparse
@@ -39,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-across", type=int, default=5, metavar="N", help="speakers, or contexts, of x (default 5)"
     )
-    parser.add_argument("--pool-x-speakers", action="store_true",
+    parser.add_argument("--pool-x-speakers", action=argparse.BooleanOptionalAction, default=True,
                         help="across speakers: average over contexts and speakers of x at once, as Libri-light and "
-                        "fastabx, and not over contexts first")  # fmt: skip
+                        "fastabx (default), or over contexts first")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         for key, value in dataclasses.asdict(scores).items()
     }
     row |= {"distance": distance, "context": args.context, "on": "item file" if args.item else args.on,
-            "items_without_input": len(items) - len(kept)}  # fmt: skip
+            "pool_x_speakers": args.pool_x_speakers, "items_without_input": len(items) - len(kept)}  # fmt: skip
 
     def percent(key: str) -> str:
         return "undefined" if row[key] is None else f"{100 * row[key]:.3f} %"
