@@ -17,18 +17,19 @@ from speechssl.nn.attention import Attention
 
 
 class FeedForward(nn.Module):
-    """Linear, GELU, linear."""
+    """Linear, GELU (or what is given), linear."""
 
     dropout = 0.0  # of the activations; see nn.dropout
 
-    def __init__(self, dim: int, ffn_dim: int) -> None:
+    def __init__(self, dim: int, ffn_dim: int, activation: Callable[[Tensor], Tensor] = F.gelu) -> None:
         super().__init__()
         self.up = nn.Linear(dim, ffn_dim)
         self.down = nn.Linear(ffn_dim, dim)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to the same."""
-        return self.down(F.dropout(F.gelu(self.up(x)), self.dropout, self.training))
+        return self.down(F.dropout(self.activation(self.up(x)), self.dropout, self.training))
 
 
 class Block(nn.Module):

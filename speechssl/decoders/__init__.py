@@ -1,0 +1,1 @@
+"""Decoders: frames of an encoder to sequences of symbols."""
