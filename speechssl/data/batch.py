@@ -22,6 +22,7 @@ class Batch:
     groups: Tensor | None = None  # [B] int64: the utterance's language (or whatever batches are balanced by)
     noise: Tensor | None = None  # [S'] float32, a recording to mix with utterances
     source_lengths: Tensor | None = None  # [B] int64, samples before they were augmented: labels count by these
+    targets: Tensor | None = None  # [B, L] int64: what is said, as numbers of a vocabulary; -1 behind its end
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on a device; the seeds stay, since all that is drawn from them is drawn on the CPU."""

@@ -1,6 +1,7 @@
 """A corpus to train on: how long each utterance is, its labels, and batches of its samples.
 
-Memory: 8 bytes per utterance beside what the corpus itself holds, and its labels (2 bytes per frame).
+Memory: 8 bytes per utterance beside what the corpus itself holds, its labels (2 bytes per frame) and its targets
+(4 bytes per symbol).
 """
 
 import math
@@ -21,6 +22,7 @@ from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching, plan_batches
 from speechssl.data.corpus import Corpus, probe_utterance, read_utterance
 from speechssl.data.frame_labels import FrameLabels
+from speechssl.data.targets import Encode, Targets, make_targets
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
 
@@ -43,6 +45,7 @@ class TrainingSet:
     normalize: bool = False  # zero mean and unit variance of every whole utterance
     noise: Corpus | None = None  # recordings of which each batch gets one, for objectives that mix, or augmentation
     augment: Drawing | None = None  # what happens to recordings on their way
+    targets: Targets | None = None  # what is said
 
     @property
     def hours(self) -> float:
@@ -53,7 +56,7 @@ class TrainingSet:
 def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
     group_by: str | None = None, noise: Corpus | None = None, threads: int = 8, lengths: Lengths = "headers",
-    augment: Drawing | None = None,
+    augment: Drawing | None = None, encode: Encode | None = None, longest_s: float = math.inf,
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
 
@@ -62,7 +65,8 @@ def open_training_set(
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
     cannot be used. group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those
-    of the recording as it is; a stretched one is out of step with them.
+    of the recording as it is; a stretched one is out of step with them. encode: from an utterance's text to its
+    targets; one that has none, or is longer than longest_s, cannot be used (see `data.targets`).
     Raises DataError where nothing can be used.
     """
     with ThreadPoolExecutor(threads) as pool:
@@ -76,12 +80,17 @@ def open_training_set(
         without = (seconds > 0) & (frame_labels.counts == 0)
         failures += [(utterances[int(i)].id, "no labels") for i in np.flatnonzero(without)]
         seconds[without] = 0
+    targets = None
+    if encode is not None:
+        targets, without_target = make_targets(utterances, seconds, encode, rate_hz=rate_hz, longest_s=longest_s)
+        failures += [(utterances[row].id, reason) for row, reason in without_target]
+        seconds[[row for row, _ in without_target]] = 0
     if not seconds.any():
         reasons = ", ".join(sorted({reason for _, reason in failures})[:3])
         raise DataError(f"{corpus.source}: none of {len(utterances)} utterances can be used ({reasons})")
     groups, names = (None, ()) if group_by is None else _groups(utterances, group_by)
     return TrainingSet(corpus, sample_rate, seconds, tuple(failures), frame_labels, groups, names, normalize,
-                       noise, augment)  # fmt: skip
+                       noise, augment, targets)  # fmt: skip
 
 
 def _seconds(utterance: Utterance) -> float | str:
@@ -209,6 +218,9 @@ class Batches:
             return None
         if self.data.groups is not None:
             batch = replace(batch, groups=torch.from_numpy(self.data.groups[kept]))
+        if self.data.targets is not None:
+            targets = [torch.from_numpy(self.data.targets.of(row).astype(np.int64)) for row in kept.tolist()]
+            batch = replace(batch, targets=pad_sequence(targets, batch_first=True, padding_value=-1))
         if self.data.labels is None:
             return batch
         labels = [

@@ -1,1 +1,1 @@
-"""Decoders: frames of an encoder to sequences of symbols."""
+"""From an encoder's frames to what was said, or to units: symbols, and ways to choose among them."""

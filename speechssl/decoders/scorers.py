@@ -45,13 +45,17 @@ class CTCPrefix:
     of all p, without a loop over frames. In float64, because those products span hundreds of orders of magnitude.
     """
 
-    def __init__(self, log_probs: Tensor, lengths: Tensor, *, blank: int) -> None:
-        """log_probs [B, S, V + 1]: the blank is one of the columns, the others are the symbols in order."""
+    def __init__(self, log_probs: Tensor, lengths: Tensor, *, blank: int, num_symbols: int) -> None:
+        """log_probs [B, S, N] of V = num_symbols symbols; the blank is a column of its own, or one of these, unused."""
+        if not 0 <= blank < log_probs.shape[2] or num_symbols not in (log_probs.shape[2], log_probs.shape[2] - 1):
+            raise ConfigError(f"CTC's {log_probs.shape[2]} outputs do not fit {num_symbols} symbols and blank={blank}")
         log_probs = log_probs.double()
         padding = ~valid_mask(lengths.to(log_probs.device), log_probs.shape[1])
-        others = [column for column in range(log_probs.shape[2]) if column != blank]
         # Behind its end an utterance has blanks, which cost nothing, and no symbols.
-        self.symbols = log_probs[..., others].transpose(1, 2).masked_fill(padding.unsqueeze(1), _NEVER)  # [B, V, S]
+        symbols = log_probs[..., :num_symbols].masked_fill(padding.unsqueeze(2), _NEVER)
+        if blank < num_symbols:
+            symbols[..., blank] = _NEVER
+        self.symbols = symbols.transpose(1, 2)  # [B, V, S]
         self.blank = log_probs[..., blank].masked_fill(padding, 0.0).unsqueeze(1)  # [B, 1, S]
         # The prefix in frames 0..s, the last of them its last symbol, or a blank: [B, w, S] each.
         self.in_blank = self.blank.cumsum(2)
@@ -115,14 +119,14 @@ def decode(
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The best hypotheses of each utterance for frames [B, S, C] with lengths [B].
 
-    ctc_log_probs [B, S, V + 1]: of a CTC head over the same symbols and a blank. The score is then (1 - ctc_weight) of
-    the decoder's and ctc_weight of CTC's.
+    ctc_log_probs [B, S, V or V + 1]: of a CTC head over the same symbols, see `CTCPrefix`. The score is then
+    (1 - ctc_weight) of the decoder's and ctc_weight of CTC's.
     """
     if not 0 <= ctc_weight <= 1:
         raise ConfigError(f"ctc_weight must be in 0..1, got {ctc_weight}")
     scorers: list[Autoregressive | CTCPrefix] = [Autoregressive(model, frames, lengths, settings.beam)]
     weights = [1.0]
     if ctc_log_probs is not None and ctc_weight:
-        scorers.append(CTCPrefix(ctc_log_probs, lengths, blank=blank))
+        scorers.append(CTCPrefix(ctc_log_probs, lengths, blank=blank, num_symbols=model.end))
         weights = [1 - ctc_weight, ctc_weight]
     return search(scorers, weights, lengths, settings, model.end)

@@ -38,7 +38,8 @@ class Objective(Protocol):
 
     A loss must not depend on padding, and what is drawn at random comes from the batch's seeds. Attributes: `encoder`,
     what is trained and kept. Modules that get no gradient (teachers) have requires_grad False. `in_step = False` says
-    that labels need not be in step with frames, so that speech may be stretched.
+    that labels need not be in step with frames, so that speech may be stretched; `skips_parameters = True` that some
+    of what is trained gets no gradient in some updates.
     """
 
     encoder: nn.Module

@@ -109,6 +109,7 @@ class Trainer:
             shard.shard(objective, group)
         elif group.world > 1:
             drops = any(isinstance(m, Transformer) and m.layer_drop for m in objective.modules())
+            drops = drops or getattr(objective, "skips_parameters", False)
             self.model = DistributedDataParallel(objective, find_unused_parameters=drops)
         self.optimizer = make_optimizer(objective, optimizer)
         if training.compile:

@@ -97,7 +97,9 @@ def test_a_beam_of_one_is_greedy() -> None:
     for row, length in enumerate(lengths.tolist()):
         tokens, total = [7], 0.0
         while len(tokens) < 10 and (len(tokens) == 1 or tokens[-1] != 7):
-            best = decoder(torch.tensor([tokens]), frames[row : row + 1, :length])[0, -1].log_softmax(-1).max(-1)
+            best = (
+                decoder(torch.tensor([tokens]), frames[row : row + 1, :length])[0, -1].detach().log_softmax(-1).max(-1)
+            )
             tokens.append(int(best.indices))
             total += float(best.values)
         assert found[row][0].tokens == tuple(t for t in tokens if t != 7)

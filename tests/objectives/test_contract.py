@@ -45,7 +45,13 @@ def make_batch(case: Case, lengths: tuple[int, ...] = LENGTHS, *, extra: int = 0
         labels[row, :num_frames] = notes[200::320][:num_frames]
     seeds = torch.tensor([17 * length for length in lengths])
     groups = torch.arange(len(lengths)) % 2
-    return Batch(wav, torch.tensor(lengths), seeds, tuple(map(str, lengths)), labels if case.labels else None, groups)
+    targets = None
+    if case.targets:
+        targets = torch.full((len(lengths), 1 + max(lengths) // 1600), -1)
+        for row, length in enumerate(lengths):
+            targets[row, : 1 + length // 1600] = 1 + torch.arange(1 + length // 1600) * (1 + length % 7) % 4
+    return Batch(wav, torch.tensor(lengths), seeds, tuple(map(str, lengths)), labels if case.labels else None, groups,
+                 targets=targets)  # fmt: skip
 
 
 def loss(objective: nn.Module, batch: Batch, seed: int = 3) -> Tensor:
@@ -61,6 +67,7 @@ def rows(batch: Batch, index: int) -> Batch:
         batch, wav=batch.wav[picked, :length], lengths=batch.lengths[picked], seeds=batch.seeds[picked],
         ids=batch.ids[picked], labels=None if batch.labels is None else batch.labels[picked],
         groups=None if batch.groups is None else batch.groups[picked],
+        targets=None if batch.targets is None else batch.targets[picked],
     )  # fmt: skip
 
 

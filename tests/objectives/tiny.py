@@ -29,6 +29,7 @@ class Case:
     additive: bool = True  # the loss of a batch is the sum over its utterances
     lr: float = 3e-3  # for overfitting one batch
     draws: bool = True  # something at random: masks, distractors, noise
+    targets: bool = False  # symbols 1..4 of each utterance, fewer than its frames
     falls_to: float = 0.5  # the share of its first loss that it must get below when one batch is overfitted
 
 
@@ -42,6 +43,35 @@ TINY: dict[str, list[Case]] = {
     "best_rq": [
         Case({**STARTS, "entries": 40, "code_dim": 4, "num_mels": 20}),
         Case({**STARTS, "entries": 40, "code_dim": 4, "num_mels": 20, "stack": 1}, family="sew", encoder=SQUEEZED),
+    ],
+    "ctc": [
+        Case({"num_symbols": 5, "masking": {"gradient": 1.0}}, "wav2vec2", codes=False, targets=True, lr=1e-2),
+        Case(
+            {"num_symbols": 5, "head": {"layer": 1, "weighted": True}, "average": "utterance"},
+            "wavlm",
+            RELATIVE,
+            codes=False,
+            targets=True,
+            lr=1e-2,
+        ),
+        Case(
+            {
+                "num_symbols": 5,
+                "head": {"kind": "transformer", "dim": 16, "num_heads": 2, "pos_conv_kernel": 5, "layer": 1},
+            },
+            encoder=LARGE,
+            codes=False,
+            targets=True,
+            lr=1e-2,
+        ),
+        Case(
+            {"num_symbols": 5, "head": {"kind": "blstm", "dim": 16}},
+            "tdnn",
+            encoders.TINY["tdnn"][0],
+            codes=False,
+            targets=True,
+            lr=1e-2,
+        ),
     ],
     "data2vec": [
         # a regression has no codes

@@ -1,0 +1,148 @@
+"""Connectionist temporal classification (Graves et al. 2006): an encoder is fine-tuned to write what is said.
+
+As wav2vec 2.0 (arXiv:2006.11477, sections 3.3 and 4.2) and HuBERT (arXiv:2106.07447, section IV-D) do it: a head on
+the encoder, the front end frozen, at first the whole encoder (`freeze_updates`), spans of frames and of channels masked
+as a regulariser. In validation nothing is masked, and greedy decoding gives the token error rate.
+
+differs: the loss is divided by the number of symbols (average="token"), where fairseq's published settings have
+sentence_avg, "utterance" here: Adam does not see the factor, and the error rate needs its symbols counted. The mask
+vector is drawn anew; fairseq goes on with that of pre-training.
+
+B utterances, T frames, V symbols, L symbols of a target.
+"""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechssl.data.batch import Batch
+from speechssl.decoders.collapse import best_path
+from speechssl.errors import ConfigError, DataError
+from speechssl.metrics.edits import edit_distance
+from speechssl.nn.frame_head import FrameHead, Head
+from speechssl.nn.lengths import valid_mask
+from speechssl.nn.masked import MaskedInput, Masking
+from speechssl.nn.masking import SpanMask
+from speechssl.nn.speech_encoder import SpeechEncoder
+from speechssl.objectives import Outcome
+
+
+def ctc_losses(log_probs: Tensor, frames: Tensor, targets: Tensor, *, blank: int) -> Tensor:
+    """Eqs. (3) and (12) of Graves et al. for each utterance: -ln p(target | speech), p summed over all paths; [B].
+
+    log_probs [B, T, V] normalised, float32 or wider; frames [B] real ones; targets [B, L] padded with -1. Where no path
+    is long enough (see `possible`) the loss is infinite and its gradient is not to be used.
+    """
+    lengths = (targets >= 0).sum(1)
+    return F.ctc_loss(log_probs.transpose(0, 1), targets.clamp(min=0), frames, lengths, blank=blank,
+                      reduction="none")  # fmt: skip
+
+
+def possible(frames: Tensor, targets: Tensor) -> Tensor:
+    """Whether there is a path [B]: a frame for every symbol, and one more between two that are equal."""
+    real = targets >= 0
+    repeated = (targets[:, 1:] == targets[:, :-1]) & real[:, 1:]
+    return (frames >= real.sum(1) + repeated.sum(1)) & (frames > 0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The defaults are fairseq's base_10h.yaml. After each field: its name in fairseq's configs."""
+
+    num_symbols: int  # V, blank included
+    blank: int = 0
+    head: Head = field(default_factory=Head)
+    masking: Masking = field(
+        default_factory=lambda: Masking(
+            channels=SpanMask(share=0.5, span=64, min_spans=0), gradient=0.0, dropout=0.0, features_dropout=0.0
+        )
+    )  # masking.gradient = 0: the front end is frozen
+    freeze_updates: int = 0  # freeze_finetune_updates: the encoder is frozen for so long; the head is not
+    average: Literal["token", "utterance"] = "token"  # what the loss is a mean over
+
+    def __post_init__(self) -> None:
+        """Refuse what writes nothing."""
+        if self.num_symbols < 2 or not 0 <= self.blank < self.num_symbols or self.freeze_updates < 0:
+            raise ConfigError(f"ctc needs num_symbols >= 2, a blank among them and freeze_updates >= 0, got {self}")
+
+
+class Objective(nn.Module):
+    """Fine-tuning with CTC."""
+
+    in_step = False
+
+    def __init__(self, encoder: SpeechEncoder, config: Config) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = config
+        self.masked = MaskedInput(encoder, config.masking)
+        self.head = FrameHead(config.head, encoder, config.num_symbols)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        if config.masking.gradient == 0:
+            encoder.conv.requires_grad_(False)
+        for parameter in self.head.unused(encoder):
+            parameter.requires_grad_(False)
+
+    @property
+    def skips_parameters(self) -> bool:
+        """Whether some trained parameters get no gradient in some updates."""
+        return self.config.freeze_updates > 0
+
+    def forward(self, batch: Batch) -> Outcome:
+        """The loss over utterances that have a path; counts their symbols, or them."""
+        targets = _targets(batch)
+        states, frames = self._states(batch)
+        log_probs = self.head(states, frames).log_softmax(-1)
+        kept = possible(frames, targets).nonzero().squeeze(1)
+        every = len(kept) == len(targets)
+        if not every:
+            log_probs, targets = log_probs[kept], targets[kept]
+        left = frames if every else frames[kept]
+        symbols = int((targets >= 0).sum())
+        if len(kept):
+            loss = ctc_losses(log_probs, left, targets, blank=self.config.blank).sum().float()
+        else:
+            loss = log_probs.sum().float() * 0.0
+        valid = valid_mask(left, log_probs.shape[1])
+        best = log_probs.detach().argmax(-1)
+        scalars: dict[str, Tensor | float] = {
+            "no_path": 1 - len(kept) / len(batch.lengths),
+            "blank_share": ((best == self.config.blank) & valid).sum() / valid.sum().clamp(min=1),
+        }
+        if not self.training:
+            scalars["token_error_rate"] = self._errors(log_probs, left, targets) / max(1, symbols)
+        count = symbols if self.config.average == "token" else len(kept)
+        x = states[-1].detach()
+        return Outcome(loss, count, scalars, x[valid_mask(frames, x.shape[1])])
+
+    def _states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """What the head looks at, and real frames [B]; masked in training alone."""
+        frozen = self.config.freeze_updates > 0 and int(self.updates) < self.config.freeze_updates
+        with torch.no_grad() if frozen else nullcontext():
+            if self.training:
+                inputs = self.masked(self.encoder, batch.wav, batch.lengths, batch.seeds)
+                x, frames = inputs.x, inputs.lengths
+            else:
+                x, frames = self.encoder.frontend(batch.wav, batch.lengths)
+            return self.head.states(self.encoder, x, frames), frames
+
+    def _errors(self, log_probs: Tensor, frames: Tensor, targets: Tensor) -> int:
+        """Symbols inserted, left out or replaced by greedy decoding, over all utterances."""
+        written = best_path(log_probs, frames, self.config.blank)
+        wanted = [[i for i in row if i >= 0] for row in targets.tolist()]
+        return sum(edit_distance(np.array(a), np.array(b)) for a, b in zip(wanted, written, strict=True))
+
+    def after_step(self, step: int) -> None:
+        """Count updates, so that the encoder thaws."""
+        self.updates.fill_(step)
+
+
+def _targets(batch: Batch) -> Tensor:
+    if batch.targets is None:
+        raise DataError("ctc needs the text of utterances in its batches")
+    return batch.targets
