@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.decoder_blocks import DecoderBlock, InputDropout, Memory, Past
 from speechssl.nn.lengths import valid_mask
+from speechssl.nn.positional import sinusoids
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
 
@@ -166,19 +167,6 @@ class Model(nn.Module):
         valid = valid_mask(lengths.to(frames.device), frames.shape[1])
         # An utterance without one real frame would ask for a softmax over nothing: let it look at its padding.
         return None if bool(valid.all()) else (valid | ~valid.any(1, keepdim=True))[:, None, None]
-
-
-def sinusoids(count: int, dim: int, first: int = 0) -> Tensor:
-    """[count, dim] float32: sines in the first half of the channels, cosines in the second, of places from `first` on.
-
-    Wavelengths from 2 pi to 2 pi * 10000 in a geometric progression.
-    differs: arXiv:1706.03762 interleaves sines and cosines and never reaches 10000; this is tensor2tensor's and
-    fairseq's layout.
-    """
-    half = dim // 2
-    rates = torch.exp(torch.arange(half) * -(math.log(10000) / (half - 1)))
-    angles = torch.arange(first, first + count).unsqueeze(1) * rates
-    return torch.cat([angles.sin(), angles.cos()], 1)
 
 
 def shifted(targets: Tensor, end: int) -> Tensor:

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from speechssl.decoders.transformer import Config, Model, shifted, sinusoids, with_end
+from speechssl.decoders.transformer import Config, Model, shifted, with_end
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.decoder_blocks import DecoderBlock
 from speechssl.nn.dropout import Dropout, set_dropout
+from speechssl.nn.positional import sinusoids
 from tests.decoders.hf import renamed, speech_to_text
 
 SMALL = Config(7, dim=16, ffn_dim=24, num_layers=2, num_heads=4, max_positions=50)
