@@ -25,8 +25,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from recipes import shared
 from recipes.shared import Stopping, count, run_recipe, start_folder
-from speechssl import config, convert, encoders, objectives
+from speechssl import config, encoders, objectives
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
@@ -35,7 +36,6 @@ from speechssl.encoders import pretrained
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.nn.dropout import Dropout, set_dropout
-from speechssl.nn.initialize import initialize
 from speechssl.training.distributed import Group
 from speechssl.training.loop import Trainer, Training
 from speechssl.training.optimizer import Optimizer, Schedule
@@ -126,21 +126,8 @@ def train(run: Run, group: Group) -> int:
 
 def make_encoder(run: Run) -> tuple[nn.Module, EncoderCard]:
     """A fresh encoder of a family, or one to go on training."""
-    values = dict(run.encoder)
-    family, source = values.pop("family", None), values.pop("checkpoint", None)
-    if (family is None) == (source is None):
-        raise ConfigError("encoder: give family (and values of its Config) or checkpoint, one of them")
-    if source is not None:
-        if values:
-            raise ConfigError(f"encoder: a checkpoint has its own {sorted(values)[0]}")
-        loaded = convert.load_encoder(source)
-        if loaded.card.normalize != run.normalize:
-            raise ConfigError(f"normalize={run.normalize}, but {source} was trained with {loaded.card.normalize}")
-        return loaded.encoder.requires_grad_(True), dataclasses.replace(loaded.card, name=f"{source}, trained further")
-    encoder = encoders.build(family, encoders.preset(family, values.pop("preset", None)) | values)
-    initialize(encoder, torch.Generator().manual_seed(run.seed))
-    name = f"{run.objective} pre-training, seed {run.seed}"
-    return encoder, EncoderCard(family, config.to_dict(encoder.config), name=name, source="speechssl")
+    return shared.make_encoder(run.encoder, normalize=run.normalize, seed=run.seed,
+                               purpose=f"{run.objective} pre-training")  # fmt: skip
 
 
 def open_data(run: Run, spec: str, labels: str | None, encoder: nn.Module) -> TrainingSet:

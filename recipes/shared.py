@@ -1,17 +1,22 @@
-"""What every training program does: its arguments, its folder, its end."""
+"""What every training program does: its arguments, its folder, its encoder, its end."""
 
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
-from speechssl import config
+from speechssl import config, convert, encoders
+from speechssl.encoders.pretrained import EncoderCard
 from speechssl.errors import ConfigError, SpeechSSLError
+from speechssl.nn.initialize import initialize
 from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
+from speechssl.units.card import find as find_unit_model
 
 R = TypeVar("R")
 
@@ -54,6 +59,31 @@ def start_folder(run: Any, folder: Path, group: Group) -> Log:
         stored.write_text(resolved, encoding="utf-8")
     group.wait()
     return Log(folder, first=group.first, tensorboard=run.training.tensorboard)
+
+
+def make_encoder(
+    values: dict[str, Any], *, normalize: bool | None, seed: int, purpose: str
+) -> tuple[nn.Module, EncoderCard]:
+    """A fresh encoder of a family, or one to go on training: family, preset and values of its Config, or checkpoint.
+
+    checkpoint: anything that load_encoder reads, or "default", the built-in encoder. normalize None: as the checkpoint
+    was trained; a fresh one without.
+    """
+    values = dict(values)
+    family, source = values.pop("family", None), values.pop("checkpoint", None)
+    if (family is None) == (source is None):
+        raise ConfigError("encoder: give family (and values of its Config) or checkpoint, one of them")
+    if source is not None:
+        if values:
+            raise ConfigError(f"encoder: a checkpoint has its own {sorted(values)[0]}")
+        loaded = convert.load_encoder(find_unit_model(source) / "encoder" if source == "default" else source)
+        if normalize is not None and loaded.card.normalize != normalize:
+            raise ConfigError(f"normalize={normalize}, but {source} was trained with {loaded.card.normalize}")
+        return loaded.encoder.requires_grad_(True), dataclasses.replace(loaded.card, name=f"{source}, trained further")
+    encoder = encoders.build(family, encoders.preset(family, values.pop("preset", None)) | values)
+    initialize(encoder, torch.Generator().manual_seed(seed))
+    return encoder, EncoderCard(family, config.to_dict(encoder.config), normalize=bool(normalize),
+                                name=f"{purpose}, seed {seed}", source="speechssl")  # fmt: skip
 
 
 def count(model: nn.Module) -> int:

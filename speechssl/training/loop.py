@@ -26,7 +26,7 @@ from speechssl.data.training_set import Batches, Loaded, Place
 from speechssl.errors import ConfigError, TrainingError
 from speechssl.nn.transformer import Transformer
 from speechssl.objectives import Outcome
-from speechssl.training import checkpoint, shard, watch
+from speechssl.training import best, checkpoint, shard, watch
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
 from speechssl.training.optimizer import Optimizer, Schedule, make_optimizer
@@ -50,6 +50,7 @@ class Training:
     shard: bool = False  # FSDP2 in place of DDP: each process keeps its share of parameters, gradients and moments
     workers: int = 1  # processes that decode audio; 0: none
     tensorboard: bool = False
+    best: str | None = None  # a figure of the validation, such as "token_error_rate": the model with the least is kept
 
     def __post_init__(self) -> None:
         """Refuse counts below one."""
@@ -101,6 +102,9 @@ class Trainer:
         self.update, self.place, self.bad, self.skipped = 0, Place(), 0, 0
         self.stopping = False
         self.failures: dict[str, str] = {}  # recordings that could not be read
+        self.best: dict[
+            str, float
+        ] = {}  # figures of the best validation, where `training.best` names one, and its update
         for module in objective.modules():
             if isinstance(module, Transformer):
                 module.recompute = training.recompute
@@ -134,6 +138,7 @@ class Trainer:
         self.update, self.place = progress["update"], Place(**progress["place"])
         self.bad, self.skipped = progress["bad"], progress["skipped"]
         self.failures = dict(progress["failures"])
+        self.best = dict(progress.get("best", {}))
         self.scaler.load_state_dict(progress["scaler"])
         self.log.trim(self.update)
         self.log.say(f"going on from update {self.update} ({path.name})", update=self.update)
@@ -157,6 +162,7 @@ class Trainer:
                 sums = _Sums()
             if valid is not None and (self.update % settings.valid_every == 0 or due):
                 last = self.validate(valid)
+                self._keep_best(last)
             if (self.update % settings.save_every == 0 and not self.bad) or due:  # never over good ones with bad ones
                 self.save()
         if self.update < settings.updates:
@@ -289,6 +295,23 @@ class Trainer:
         self.log.line(f"valid {self.update} " + " ".join(f"{name} {value:.4g}" for name, value in means.items()))
         return {f"valid_{name}": value for name, value in means.items()}
 
+    def _keep_best(self, figures: dict[str, float]) -> None:
+        """Store the model where no validation before was better."""
+        if self.settings.best is None:
+            return
+        name = f"valid_{self.settings.best}"
+        if name not in figures:
+            raise ConfigError(f"training.best={self.settings.best!r} is no figure of the validation, which has "
+                              f"{', '.join(key.removeprefix('valid_') for key in figures)}")  # fmt: skip
+        if not math.isfinite(figures[name]) or figures[name] >= self.best.get(name, math.inf):
+            return
+        self.best = {"update": float(self.update), **figures}
+        tensors = checkpoint.model_tensors(self.objective)
+        if self.settings.shard:
+            tensors = shard.whole(tensors)
+        if self.group.first:
+            best.save(self.folder / "best", tensors, figures, self.update)
+
     def _together(self, stream: Iterable[Loaded]) -> Iterator[Batch | None]:
         """Batches; of a divided model as many for every process, since all must run it together."""
         left = iter(stream)
@@ -311,7 +334,7 @@ class Trainer:
         if self.group.first:
             progress = {
                 "update": self.update, "place": asdict(self.place), "bad": self.bad, "skipped": self.skipped,
-                "failures": self.failures, "scaler": self.scaler.state_dict(),
+                "failures": self.failures, "scaler": self.scaler.state_dict(), "best": self.best,
             }  # fmt: skip
             state = checkpoint.State(model, moments, progress)
             checkpoint.save(self.folder / "checkpoints", state, update=self.update, keep=self.settings.keep)

@@ -84,7 +84,7 @@ class UnitModel:
 
         Raises AudioError for a recording that cannot be used; too few samples for a frame give empty units.
         """
-        samples = _samples(audio, sample_rate, self.sample_rate)
+        samples = samples_at(audio, sample_rate, self.sample_rate)
         device = next(self.pretrained.encoder.parameters(), torch.empty(0)).device
         return self.quantize(self.pretrained.features_long(torch.from_numpy(samples).to(device), self.layer))
 
@@ -237,8 +237,8 @@ def _load_encoder(folder: Path, reference: EncoderReference, offline: bool) -> P
         ) from error
 
 
-def _samples(audio: "str | Path | Audio | np.ndarray | Tensor", given: int | None, rate: int) -> np.ndarray:
-    """float32 [S] at `rate` Hz."""
+def samples_at(audio: "str | Path | Audio | np.ndarray | Tensor", given: int | None, rate: int) -> np.ndarray:
+    """float32 [S] at `rate` Hz of a file, a recording, or samples at `given` Hz. Raises AudioError, DataError."""
     if isinstance(audio, str | Path):
         if given is not None:
             raise DataError("sample_rate is read from the file; give it for samples only")
