@@ -102,17 +102,19 @@ class Model(nn.Module):
         if not config.tied:
             self.output = nn.Linear(config.dim, config.num_symbols + 1, bias=False)
 
-    def forward(self, tokens: Tensor, frames: Tensor | None = None, lengths: Tensor | None = None, *,
-                upto: int | None = None) -> Tensor:  # fmt: skip
+    def forward(self, tokens: Tensor, frames: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
         """Scores [B, T, V + 1] of the token after each of tokens [B, T], of which the first is `end`.
 
         frames [B, S, memory_dim] with lengths [B] real ones. Padding of tokens comes last and is any symbol.
-        upto: what that block returns, [B, T, C], in place of scores.
         """
-        x, mask = self.drop(self.embed(tokens)), self._mask(frames, lengths)
-        for layer in self.layers[:upto]:
-            x = layer(x, frames, mask)
-        return self.scores(x) if upto is None else x
+        return self.scores(self.states(tokens, frames, lengths)[-1])
+
+    def states(self, tokens: Tensor, frames: Tensor | None = None, lengths: Tensor | None = None) -> list[Tensor]:
+        """What enters the first block and what each returns, each [B, T, C]; the last for `scores`."""
+        mask, states = self._mask(frames, lengths), [self.drop(self.embed(tokens))]
+        for layer in self.layers:
+            states.append(layer(states[-1], frames, mask))
+        return states
 
     def start(self, frames: Tensor | None, lengths: Tensor | None = None, *, width: int = 1, batch: int = 1) -> State:
         """The state before the first token: one hypothesis per utterance, of which `State.follow` makes up to `width`.
