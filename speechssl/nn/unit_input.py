@@ -10,10 +10,10 @@ B utterances, T frames, G streams, C channels, V units.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechssl.data.batch import generator
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.masking import SpanMask, channel_mask, span_mask
@@ -73,5 +73,5 @@ class UnitInput(nn.Module):
 
     def _noise(self, x: Tensor, seeds: Tensor) -> Tensor:
         """Normal values [B, T, C], each utterance's from its own seed."""
-        rows = [torch.randn(x.shape[1:], generator=generator(int(seed) + 2)) for seed in seeds]
-        return torch.stack(rows).to(x) if rows else torch.zeros_like(x)
+        rows = [np.random.default_rng((seed, 2)).standard_normal(x.shape[1:], np.float32) for seed in seeds.tolist()]
+        return torch.from_numpy(np.stack(rows)).to(x) if rows else torch.zeros_like(x)

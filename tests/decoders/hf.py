@@ -27,9 +27,9 @@ def speech_to_text(num_symbols: int, *, seed: int = 0, spread: float = 1.0, **ot
 
     torch.manual_seed(seed)
     config = Speech2TextConfig(
-        vocab_size=num_symbols + 2, input_feat_per_channel=8, max_source_positions=400, max_target_positions=200,
-        pad_token_id=num_symbols + 1, bos_token_id=num_symbols, eos_token_id=num_symbols,
-        decoder_start_token_id=num_symbols, tie_word_embeddings=False, scale_embedding=True, **{**SIZES, **others},
+        vocab_size=num_symbols + 2, input_feat_per_channel=8, max_source_positions=400, pad_token_id=num_symbols + 1,
+        bos_token_id=num_symbols, eos_token_id=num_symbols, decoder_start_token_id=num_symbols,
+        tie_word_embeddings=False, scale_embedding=True, **{"max_target_positions": 200, **SIZES, **others},
     )  # fmt: skip
     theirs = Speech2TextForConditionalGeneration(config).eval()
     with torch.no_grad():
@@ -41,7 +41,7 @@ def speech_to_text(num_symbols: int, *, seed: int = 0, spread: float = 1.0, **ot
         theirs.lm_head.weight[-1, 0] = -1e4
     ours = Model(
         Config(num_symbols, dim=config.d_model, ffn_dim=config.decoder_ffn_dim, num_layers=config.decoder_layers,
-               num_heads=config.decoder_attention_heads, tied=False, max_positions=200,
+               num_heads=config.decoder_attention_heads, tied=False, max_positions=config.max_target_positions,
                first_position=num_symbols + 2),
         memory_dim=config.d_model,
     )  # fmt: skip
