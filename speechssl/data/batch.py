@@ -1,6 +1,7 @@
 """What one training step sees. B utterances, S samples, T frames."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,12 +24,14 @@ class Batch:
     noise: Tensor | None = None  # [S'] float32, a recording to mix with utterances
     source_lengths: Tensor | None = None  # [B] int64, samples before they were augmented: labels count by these
     targets: Tensor | None = None  # [B, L] int64: what is said, as numbers of a vocabulary; -1 behind its end
+    tasks: Mapping[str, Tensor] = field(default_factory=dict)  # the same of auxiliary tasks, by name
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on a device; the seeds stay, since all that is drawn from them is drawn on the CPU."""
         tensors = {k: v for k, v in vars(self).items() if isinstance(v, Tensor) and k != "seeds"}
         moved = {k: v.to(device, non_blocking=True) for k, v in tensors.items()}
-        return replace(self, **moved)
+        tasks = {name: targets.to(device, non_blocking=True) for name, targets in self.tasks.items()}
+        return replace(self, tasks=tasks, **moved)
 
     @property
     def padded(self) -> float:

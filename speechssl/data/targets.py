@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from speechssl.data.utterance import Utterance
 from speechssl.errors import DataError
@@ -25,6 +27,17 @@ class Targets:
     def of(self, row: int) -> np.ndarray:
         """The targets of an utterance."""
         return self.values[self.starts[row] : self.starts[row + 1]]
+
+    def padded(self, rows: np.ndarray) -> torch.Tensor:
+        """Those of several utterances, [B, L] int64, -1 behind their ends."""
+        found = [torch.from_numpy(self.of(row).astype(np.int64)) for row in rows.tolist()]
+        return pad_sequence(found, batch_first=True, padding_value=-1)
+
+    @classmethod
+    def join(cls, parts: Sequence[Sequence[int] | np.ndarray]) -> "Targets":
+        """Of one sequence per utterance; an empty one is none."""
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        return cls(np.concatenate([np.zeros(0, np.int32), *(np.asarray(part, np.int32) for part in parts)]), starts)
 
 
 def needed_frames(ids: Sequence[int]) -> int:
@@ -61,5 +74,4 @@ def make_targets(
         if reason:
             failures.append((row, reason))
         parts.append(() if reason else ids)
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return Targets(np.fromiter((i for part in parts for i in part), np.int32, starts[-1]), starts), failures
+    return Targets.join(parts), failures

@@ -6,9 +6,9 @@ Memory: 8 bytes per utterance beside what the corpus itself holds, its labels (2
 
 import math
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,7 @@ class TrainingSet:
     noise: Corpus | None = None  # recordings of which each batch gets one, for objectives that mix, or augmentation
     augment: Drawing | None = None  # what happens to recordings on their way
     targets: Targets | None = None  # what is said
+    tasks: Mapping[str, Targets] = field(default_factory=dict)  # the same of auxiliary tasks, by name
 
     @property
     def hours(self) -> float:
@@ -219,8 +220,9 @@ class Batches:
         if self.data.groups is not None:
             batch = replace(batch, groups=torch.from_numpy(self.data.groups[kept]))
         if self.data.targets is not None:
-            targets = [torch.from_numpy(self.data.targets.of(row).astype(np.int64)) for row in kept.tolist()]
-            batch = replace(batch, targets=pad_sequence(targets, batch_first=True, padding_value=-1))
+            batch = replace(batch, targets=self.data.targets.padded(kept))
+        if self.data.tasks:
+            batch = replace(batch, tasks={name: task.padded(kept) for name, task in self.data.tasks.items()})
         if self.data.labels is None:
             return batch
         labels = [

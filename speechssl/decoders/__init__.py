@@ -1,1 +1,1 @@
-"""From a recogniser's output to what was said: its symbols, and ways to choose among them."""
+"""From an encoder's frames to what was said, or to units: symbols, and ways to choose among them."""

@@ -9,7 +9,10 @@ from torch import nn
 
 from speechssl.errors import ConfigError
 from speechssl.nn.attention import Attention
+from speechssl.nn.conformer import ConformerBlock
+from speechssl.nn.decoder_blocks import DecoderBlock, InputDropout
 from speechssl.nn.transformer import Block, FeedForward, Transformer
+from speechssl.nn.zipformer import ZipformerBlock
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def set_dropout(model: nn.Module, dropout: Dropout) -> None:
         match module:
             case Transformer():
                 module.dropout, module.layer_drop = dropout.residual, dropout.layer
-            case Block():
+            case Block() | DecoderBlock() | InputDropout() | ConformerBlock() | ZipformerBlock():
                 module.dropout = dropout.residual
             case FeedForward():
                 module.dropout = dropout.activation

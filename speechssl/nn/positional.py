@@ -1,4 +1,4 @@
-"""Convolutional positional embeddings: what is added to the frames so that the transformer knows their order.
+"""Positional embeddings, most by convolution: what is added to the frames so that the transformer knows their order.
 
 B utterances, T frames, C channels. `valid` [B, T] is True at real frames; padded ones enter every convolution as zeros,
 like the convolution's own padding, so that an utterance gives the same alone and in a batch.
@@ -7,11 +7,26 @@ differs: released implementations zero the padding once, before the first of sev
 batch norm that makes it non-zero again (mHuBERT-147).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.nn.lengths import zero_padding
+
+
+def sinusoids(count: int, dim: int, first: int = 0) -> Tensor:
+    """[count, dim] float32: sines in the first half of the channels, cosines in the second, of places from `first` on.
+
+    Wavelengths from 2 pi to 2 pi * 10000 in a geometric progression.
+    differs: arXiv:1706.03762 interleaves sines and cosines and never reaches 10000; this is tensor2tensor's and
+    fairseq's layout.
+    """
+    half = dim // 2
+    rates = torch.exp(torch.arange(half) * -(math.log(10000) / max(1, half - 1)))
+    angles = torch.arange(first, first + count).unsqueeze(1) * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)
 
 
 def _same_conv(x: Tensor, conv: nn.Conv1d) -> Tensor:

@@ -103,7 +103,7 @@ class SpeechEncoder(nn.Module):
     the parts (unmasked features, masking) calls `frontend`, then `context` for the layers or `finish` for the output.
     """
 
-    attends: ClassVar[bool] = True  # whether blocks mix frames by attention; False: by convolutions
+    attends: ClassVar[bool] = True  # whether blocks mix frames by attention alone; False: by convolutions, too
 
     def __init__(
         self, config: Blocks, *, transformer: Transformer | None = None, conv: MelFrontEnd | None = None

@@ -17,18 +17,19 @@ from speechssl.nn.attention import Attention
 
 
 class FeedForward(nn.Module):
-    """Linear, GELU, linear."""
+    """Linear, GELU (or what is given), linear."""
 
     dropout = 0.0  # of the activations; see nn.dropout
 
-    def __init__(self, dim: int, ffn_dim: int) -> None:
+    def __init__(self, dim: int, ffn_dim: int, activation: Callable[[Tensor], Tensor] = F.gelu) -> None:
         super().__init__()
         self.up = nn.Linear(dim, ffn_dim)
         self.down = nn.Linear(ffn_dim, dim)
+        self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to the same."""
-        return self.down(F.dropout(F.gelu(self.up(x)), self.dropout, self.training))
+        return self.down(F.dropout(self.activation(self.up(x)), self.dropout, self.training))
 
 
 class Block(nn.Module):
@@ -36,12 +37,13 @@ class Block(nn.Module):
 
     dropout = 0.0  # of what each branch adds; see nn.dropout
 
-    def __init__(self, attention: nn.Module, *, dim: int, ffn_dim: int, norm_first: bool, eps: float) -> None:
+    def __init__(self, attention: nn.Module, *, dim: int, ffn_dim: int, norm_first: bool, eps: float,
+                 activation: Callable[[Tensor], Tensor] = F.gelu) -> None:  # fmt: skip
         super().__init__()
         self.norm_first = norm_first
         self.attention = attention
         self.attention_norm = nn.LayerNorm(dim, eps=eps)
-        self.ffn = FeedForward(dim, ffn_dim)
+        self.ffn = FeedForward(dim, ffn_dim, activation)
         self.ffn_norm = nn.LayerNorm(dim, eps=eps)
 
     def forward(
@@ -80,14 +82,15 @@ class Transformer(nn.Module):
     recompute = False  # in the backward pass, in place of keeping what is inside blocks: less memory, a third more time
 
     def __init__(self, *, dim: int, ffn_dim: int, num_layers: int, num_heads: int, norm_first: bool = False,
-                 eps: float = 1e-5, norm: bool = True,
-                 attention: Callable[[], nn.Module] | None = None) -> None:  # fmt: skip
+                 eps: float = 1e-5, norm: bool = True, attention: Callable[[], nn.Module] | None = None,
+                 activation: Callable[[Tensor], Tensor] = F.gelu) -> None:  # fmt: skip
         super().__init__()
         self.norm_first = norm_first
         self.norm = nn.LayerNorm(dim, eps=eps) if norm else nn.Identity()
         make = attention or (lambda: Attention(dim, num_heads))
         self.layers = nn.ModuleList(
-            Block(make(), dim=dim, ffn_dim=ffn_dim, norm_first=norm_first, eps=eps) for _ in range(num_layers)
+            Block(make(), dim=dim, ffn_dim=ffn_dim, norm_first=norm_first, eps=eps, activation=activation)
+            for _ in range(num_layers)
         )
 
     def positions(self, num_frames: int) -> Tensor | None:

@@ -30,6 +30,19 @@ TINY: dict[str, list[dict[str, Any]]] = {
         {"dim": 6, "channels": 2, "strides": (4, 8, 10), "dilations": (1, 3)},
         {"dim": 6, "channels": 2, "strides": (16, 20), "kernel": 5, "dilations": (2,), "activation": "leaky_relu"},
     ],
+    "conformer": [
+        {"num_mels": 20, "dim": 24, "ffn_dim": 32, "num_layers": 2, "kernel": 5},
+        {
+            "num_mels": 20,
+            "dim": 24,
+            "ffn_dim": 32,
+            "num_layers": 2,
+            "kernel": 3,
+            "relative": False,
+            "conv_norm": "group",
+        },
+        {"num_mels": 20, "dim": 24, "ffn_dim": 32, "num_layers": 1, "kernel": 7, "conv_norm": "batch"},
+    ],
     "cpc": [
         {"conv_layers": HALF, "dim": 12},
         {"conv_layers": HALF, "dim": 16, "norm": "none", "context": "gru", "context_layers": 2},
@@ -86,5 +99,9 @@ TINY: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "wav2vec2": [BASE, LARGE, {**BASE, "dim": 24, "projection": False, "pos_conv_kernel": 7}],
+    "zipformer": [
+        {"num_mels": 20, "dim": 24, "ffn_dim": 32, "num_blocks": (1, 2, 1), "factors": (1, 3, 2), "kernel": 5},
+        {"num_mels": 20, "dim": 24, "ffn_dim": 32, "num_blocks": (2,), "factors": (1,), "kernel": 3},
+    ],
     "wavlm": [{**BASE, "num_buckets": 16, "max_distance": 20}, {**LARGE, "num_buckets": 16, "max_distance": 20}],
 }

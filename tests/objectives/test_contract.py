@@ -50,8 +50,17 @@ def make_batch(case: Case, lengths: tuple[int, ...] = LENGTHS, *, extra: int = 0
         targets = torch.full((len(lengths), 1 + max(lengths) // 1600), -1)
         for row, length in enumerate(lengths):
             targets[row, : 1 + length // 1600] = 1 + torch.arange(1 + length // 1600) * (1 + length % 7) % 4
+    tasks = {} if targets is None else {name: reversed_targets(targets) for name in case.tasks}
     return Batch(wav, torch.tensor(lengths), seeds, tuple(map(str, lengths)), labels if case.labels else None, groups,
-                 targets=targets)  # fmt: skip
+                 targets=targets, tasks=tasks)  # fmt: skip
+
+
+def reversed_targets(targets: Tensor) -> Tensor:
+    """[B, L] with -1 behind the ends, each backwards."""
+    found = targets.clone()
+    for row, size in enumerate((targets >= 0).sum(1).tolist()):
+        found[row, :size] = targets[row, :size].flip(0)
+    return found
 
 
 def loss(objective: nn.Module, batch: Batch, seed: int = 3) -> Tensor:
@@ -68,6 +77,7 @@ def rows(batch: Batch, index: int) -> Batch:
         ids=batch.ids[picked], labels=None if batch.labels is None else batch.labels[picked],
         groups=None if batch.groups is None else batch.groups[picked],
         targets=None if batch.targets is None else batch.targets[picked],
+        tasks={name: targets[picked] for name, targets in batch.tasks.items()},
     )  # fmt: skip
 
 

@@ -14,6 +14,11 @@ DECODER: dict[str, Any] = {"dim": 24, "layers": 2, "kernel": 7, "groups": 4}
 SQUEEZED: dict[str, Any] = {**ENCODER, "pos_conv_kernel": 7, "projection": True}
 RELATIVE: dict[str, Any] = {**ENCODER, "num_buckets": 16, "max_distance": 20}
 STARTS: dict[str, Any] = {"mask": {"start": 0.1, "span": 5}}
+SEQUENCES: dict[str, Any] = {
+    "adaptor": {"channels": 12, "dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2},
+    "decoder": {"dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2},
+    "dropout": {"residual": 0.0, "attention": 0.0, "activation": 0.0, "layer": 0.0},
+}
 CPC: dict[str, Any] = encoders.TINY["cpc"][0]
 
 
@@ -30,6 +35,7 @@ class Case:
     lr: float = 3e-3  # for overfitting one batch
     draws: bool = True  # something at random: masks, distractors, noise
     targets: bool = False  # symbols 1..4 of each utterance, fewer than its frames
+    tasks: tuple[str, ...] = ()  # names of auxiliary tasks, whose targets are the same, backwards
     falls_to: float = 0.5  # the share of its first loss that it must get below when one batch is overfitted
 
 
@@ -131,6 +137,46 @@ TINY: dict[str, list[Case]] = {
     "mp3": [
         Case({"max_positions": 60, "hidden": 0.3}, family="wav2vec2"),
         Case({"max_positions": 60, "hidden": 0.3, "gradient": 0.5}, encoder=LARGE),
+    ],
+    "seq2seq": [
+        # nothing is masked by default
+        Case({"num_symbols": 5, **SEQUENCES}, targets=True, draws=False),
+        Case(
+            {
+                "num_symbols": 5,
+                **SEQUENCES,
+                "ctc_weight": 0.3,
+                "blank": 0,
+                "layer": 1,
+                "smoothing": 0.0,
+                "masking": {"gradient": 0.5, "time": {"share": 0.3, "span": 3, "min_spans": 1}},
+            },
+            family="wavlm",
+            encoder=RELATIVE,
+            targets=True,
+        ),
+        Case(
+            {
+                "num_symbols": 5,
+                **SEQUENCES,
+                "tasks": [
+                    {"name": "one", "num_symbols": 5, "layer": 1, "weight": 0.5},
+                    {
+                        "name": "two",
+                        "num_symbols": 5,
+                        "kind": "attention",
+                        "weight": 0.3,
+                        "decoder": {"dim": 8, "ffn_dim": 8, "num_layers": 1, "num_heads": 2},
+                    },
+                    {"name": "three", "num_symbols": 5, "side": "decoder", "weight": 0.2},
+                ],
+            },
+            family="conformer",
+            encoder={"num_mels": 20, "num_layers": 0, "dim": 40, "projection": False},
+            targets=True,
+            tasks=("one", "two", "three"),
+            draws=False,
+        ),
     ],
     "unit_bert": [
         Case({**STARTS, "dim": 16, "ffn_dim": 24, "num_layers": 2, "num_heads": 4, "max_positions": 64}, labels=True),

@@ -1,0 +1,281 @@
+"""Training of sequence-to-sequence models: speech to units of other speech, or to text, with attention.
+
+    python -m recipes.seq2seq recipes/conf/s2ut.toml data.train=es data.targets=exp/units-en data.valid=es-dev ...
+    python -m recipes.seq2seq recipes/conf/aed_asr.toml data.train=data/train data.valid=data/dev
+    python -m recipes.seq2seq recipes/conf/tiny_s2ut.toml data.train=es data.targets=units-fr data.valid=es-dev
+
+Takes TOML files, of which the later win, and key=value overrides. Targets are joined to the speech by utterance id:
+data.targets is an output folder of `speechssl units` or a file with a line `id 17 4 ...` each; without it they are the
+corpus' texts. `tasks` in the settings are auxiliary; data.tasks names their texts (`task=FILE` with a line `id text`
+each, or "source": the corpus' own), whose characters are their symbols.
+
+Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
+config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll` of the validation),
+model/ (of the best), hypotheses.tsv (beam search of the validation set) and result.json. Exit code: 0 trained to the
+end, 2 stopped early or refused.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from recipes.ctc import Symbols, make_vocabulary, size, tell
+from recipes.shared import Stopping, count, make_encoder, run_recipe, start_folder
+from speechssl import config, encoders
+from speechssl.data.batch_plan import Batching
+from speechssl.data.corpus import open_corpus
+from speechssl.data.sequences import UnitTargets, read_texts, read_units, with_targets, with_task
+from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.decoders import vocabulary as vocabularies
+from speechssl.decoders.search import Search
+from speechssl.decoders.vocabulary import Vocabulary
+from speechssl.encoders.pretrained import EncoderCard
+from speechssl.errors import ConfigError
+from speechssl.generation.model import Output, Seq2Seq, search_states
+from speechssl.metrics.edits import edit_distance
+from speechssl.nn.dropout import Dropout, set_dropout
+from speechssl.nn.speech_encoder import SpeechEncoder
+from speechssl.objectives import seq2seq
+from speechssl.training import best
+from speechssl.training.distributed import Group
+from speechssl.training.loop import Trainer, Training
+from speechssl.training.optimizer import Optimizer, Schedule
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on: anything that `speechssl units` takes as its input."""
+
+    train: str
+    valid: str | None = None
+    targets: str | None = None  # units of all utterances; None: the corpus' texts
+    valid_targets: str | None = None  # None: as targets
+    num_units: int | None = None  # V, where the targets are a file that does not say it
+    reduced: bool = True  # runs of one unit are merged
+    tasks: dict[str, str] = field(default_factory=dict)  # texts of auxiliary tasks by name; "source": the corpus' own
+    valid_tasks: dict[str, str] = field(default_factory=dict)  # where they are in other files
+    lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
+    batching: Batching = field(default_factory=lambda: Batching(seconds=200.0, crop_s=40.0, min_s=0.1))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run."""
+
+    data: Data
+    encoder: dict[str, Any]  # family, preset and values of its Config; or checkpoint = anything load_encoder reads
+    run: str = "exp/seq2seq"  # the run's folder
+    vocabulary: Symbols = field(default_factory=Symbols)  # for texts
+    settings: dict[str, Any] = field(default_factory=dict)  # of objectives.seq2seq, but num_symbols and blank
+    search: Search = field(default_factory=lambda: Search(beam=10, max_per_frame=1.0, max_tokens=200))
+    search_ctc_weight: float = 0.0  # of the CTC head in the search
+    normalize: bool | None = None  # waveforms to zero mean and unit variance; None: as the checkpoint, a fresh one not
+    dropout: Dropout = field(default_factory=Dropout)  # of the encoder
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0  # of torch; 0: torch's own choice
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is to be said: units, or symbols of a vocabulary; and symbols of auxiliary tasks."""
+
+    units: UnitTargets | None
+    vocabulary: Vocabulary | None
+    tasks: dict[str, Vocabulary]
+
+    @property
+    def num_symbols(self) -> int:
+        """V."""
+        if self.units is not None:
+            return self.units.size
+        assert self.vocabulary is not None
+        return len(self.vocabulary)
+
+    @property
+    def output(self) -> Output:
+        """For the model's card."""
+        if self.units is None:
+            return Output("text")
+        return Output("units", self.units.reduced, self.units.rate_hz, self.units.model_sha256)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the arguments say: TOML files and key=value overrides."""
+    return run_recipe(Run, train, __doc__, arguments)
+
+
+def train(run: Run, group: Group) -> int:
+    """One run, in this process as a member of `group`."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    folder = Path(run.run)
+    targets = make_targets(run)
+    encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose="seq2seq")
+    objective = build(run, encoder, targets)  # before the folder: what cannot be built leaves nothing behind
+    log = start_folder(run, folder, group)
+
+    data = open_data(run, targets, encoder, card, training=True)
+    tell(data, "train", folder, log, group)
+    valid = None
+    if run.data.valid is not None:
+        valid = open_data(run, targets, encoder, card, training=False)
+        tell(valid, "valid", folder, log, group)
+    log.line(f"seq2seq: {count(encoder) / 1e6:.2f} M parameters in training of {size(encoder) / 1e6:.2f} M in the "
+             f"encoder, {count(objective.model) / 1e6:.2f} M behind it, {targets.num_symbols} symbols")  # fmt: skip
+
+    batches = make_batches(run, data, encoder, group, run.training.workers, run.training.accumulate)
+    valid_batches = None if valid is None else make_batches(run, valid, encoder, group, 0, 0)
+    settings = run.training
+    if valid is not None and settings.best is None:
+        settings = dataclasses.replace(settings, best="nll")
+    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
+                      folder=folder, log=log)  # fmt: skip
+    trainer.failures.update(data.failures)
+    trainer.resume()
+    stopping = Stopping()
+    result = trainer.run(batches, valid_batches, stop=stopping)
+    if stopping():
+        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+        return 2
+    state = trainer.whole_state(objective)
+    if group.first:
+        if trainer.best:
+            state = best.load(folder / "best")
+            result |= {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
+        facts = {"recipe": "recipes.seq2seq", "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
+                 "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
+        model = finish(run, card, encoder.config, targets, state, facts)
+        model.save(folder / "model")
+        if valid is not None:
+            whole = make_batches(run, valid, encoder, Group(0, 1, torch.device("cpu")), 0, 0)
+            result |= evaluate(model.to(group.device), whole, run, folder / "hypotheses.tsv")
+        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        log.line(f"model in {folder / 'model'}")
+    return 0
+
+
+def make_targets(run: Run) -> Targets:
+    """What is to be said, as far as it does not depend on the utterance."""
+    tasks = {}
+    for name, source in run.data.tasks.items():
+        texts = _task_texts(run.data.train, source)
+        tasks[name] = vocabularies.of_characters(texts)
+    if run.data.targets is None:
+        return Targets(None, make_vocabulary(run), tasks)
+    return Targets(read_units(Path(run.data.targets), reduced=run.data.reduced, size=run.data.num_units), None, tasks)
+
+
+def _task_texts(corpus: str, source: str) -> list[str]:
+    if source == "source":
+        return [utterance.text for utterance in open_corpus(corpus).utterances if utterance.text]
+    found, _ = read_texts(Path(source), lambda text: list(text.encode()))
+    return [bytes(values.tolist()).decode() for values in found.values()]
+
+
+def build(run: Run, encoder: nn.Module, targets: Targets) -> seq2seq.Objective:
+    """The objective, what it adds drawn from the run's seed."""
+    if not isinstance(encoder, SpeechEncoder):
+        raise ConfigError("recipes.seq2seq takes encoders of the wav2vec 2.0 kind (hubert, wavlm, melhubert, tdnn …)")
+    if fixed := sorted({"num_symbols", "blank"} & set(run.settings)):
+        raise ConfigError(f"settings.{fixed[0]} follows from the targets: leave it out")
+    values = dict(run.settings)
+    tasks = [dict(task) for task in values.get("tasks", [])]
+    if {task.get("name") for task in tasks} != set(targets.tasks):
+        raise ConfigError(f"settings.tasks are {sorted(str(task.get('name')) for task in tasks)}, data.tasks "
+                          f"{sorted(targets.tasks)}: each needs the other")  # fmt: skip
+    values["tasks"] = [{**task, "num_symbols": len(targets.tasks[task["name"]])} for task in tasks]
+    values["num_symbols"] = targets.num_symbols
+    if targets.vocabulary is not None:
+        values["blank"] = targets.vocabulary.blank
+    torch.manual_seed(run.seed)
+    objective = seq2seq.Objective(encoder, config.build(seq2seq.Config, values))
+    set_dropout(encoder, run.dropout)
+    return objective
+
+
+def open_data(run: Run, targets: Targets, encoder: nn.Module, card: EncoderCard, *, training: bool) -> TrainingSet:
+    """A corpus ready for training this encoder."""
+    spec = run.data.train if training else run.data.valid
+    assert spec is not None
+    data = open_training_set(open_corpus(spec), sample_rate=encoder.sample_rate, normalize=card.normalize,
+                             lengths=run.data.lengths)  # fmt: skip
+    refused: list[tuple[str, str]] = []
+    if targets.vocabulary is not None:
+        found, refused = read_texts(data.corpus, targets.vocabulary.encode)
+        what = "text"
+    else:
+        units = targets.units
+        if not training and run.data.valid_targets is not None:
+            units = read_units(Path(run.data.valid_targets), reduced=run.data.reduced, size=targets.num_symbols)
+        assert units is not None
+        found, what = dict(units.of), "target"
+    most = config.build(seq2seq.DecoderShape, run.settings.get("decoder", {})).max_positions - 1  # and the end
+    data = with_targets(data, found, most=most, longest_s=run.data.batching.crop_s, what=what, refused=refused)
+    for name, vocabulary in targets.tasks.items():
+        source = run.data.tasks[name] if training else run.data.valid_tasks.get(name, run.data.tasks[name])
+        texts, _ = read_texts(data.corpus if source == "source" else Path(source), vocabulary.encode)
+        data = with_task(data, name, texts)
+    return data
+
+
+def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, workers: int, together: int) -> Batches:
+    """This process's share of the batches. together: those of one update."""
+    return Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, workers, together)
+
+
+def finish(
+    run: Run, card: EncoderCard, encoder_config: Any, targets: Targets, state: dict[str, torch.Tensor],
+    facts: dict[str, Any],
+) -> Seq2Seq:  # fmt: skip
+    """The model of a trained objective's tensors."""
+    encoder = encoders.build(card.family, config.to_dict(encoder_config))
+    objective = build(run, encoder, targets)
+    objective.load_state_dict(state)
+    name = f"{card.name.removesuffix(', trained further')}, seq2seq, {facts['update']} updates, seed {run.seed}"
+    return Seq2Seq(encoder, card, objective.model, targets.output, layer=objective.config.layer,
+                   vocabulary=targets.vocabulary, name=name, training=facts)  # fmt: skip
+
+
+@torch.inference_mode()
+def evaluate(model: Seq2Seq, batches: Batches, run: Run, path: Path) -> dict[str, float]:
+    """Beam search of a set: symbols inserted, left out or replaced over all symbols; how many are right as a whole.
+
+    Writes id, score and what was found of each utterance.
+    """
+    edits = symbols = exact = utterances = 0
+    lines = []
+    for loaded in batches.once():
+        batch = loaded.batch
+        if batch is None:
+            continue
+        batch = batch.to(model.device)
+        assert batch.targets is not None
+        states, counts = model.encode(batch.wav, batch.lengths)
+        found = search_states(model.parts.model, states, counts, run.search, ctc_weight=run.search_ctc_weight)
+        for name, target, hypotheses in zip(batch.ids, batch.targets.cpu().numpy(), found, strict=True):
+            target = target[target >= 0]
+            tokens = np.array(hypotheses[0].tokens if hypotheses else (), dtype=np.int64)
+            wrong = edit_distance(target, tokens)
+            edits, symbols, utterances = edits + wrong, symbols + len(target), utterances + 1
+            exact += wrong == 0
+            text = model.spell(tokens.tolist())
+            shown = text if isinstance(text, str) else " ".join(map(str, text.tolist()))
+            lines.append((name, hypotheses[0].score if hypotheses else math.nan, shown))
+    path.write_text("".join(f"{name}\t{score:.6f}\t{text}\n" for name, score, text in sorted(lines)), encoding="utf-8")
+    return {"error_rate": edits / max(1, symbols), "exact": exact / max(1, utterances)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Waveform to sequences, symbol by symbol: text or units."""
