@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from speechssl import config, files
 from speechssl.decoders import seq2seq
 from speechssl.decoders import vocabulary as vocabularies
-from speechssl.decoders.token_scorers import decode
 from speechssl.decoders.search import Hypothesis, Search
+from speechssl.decoders.token_scorers import decode
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained

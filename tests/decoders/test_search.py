@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from speechssl.decoders.token_scorers import Autoregressive, decode
 from speechssl.decoders.search import Hypothesis, Search, search
+from speechssl.decoders.token_scorers import Autoregressive, decode
 from speechssl.decoders.transformer import Config, Model
 from speechssl.errors import ConfigError
 from tests.decoders.hf import speech_to_text

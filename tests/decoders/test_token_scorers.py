@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from speechssl.decoders.token_scorers import CTCPrefix, decode
 from speechssl.decoders.search import Search
+from speechssl.decoders.token_scorers import CTCPrefix, decode
 from speechssl.decoders.transformer import Config
 from speechssl.errors import ConfigError
 from tests.decoders.test_transformer import frames_of, model
