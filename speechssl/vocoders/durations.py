@@ -1,15 +1,14 @@
-"""How long units last that were merged: a predictor over deduplicated units (arXiv:2104.00355 has none; 2107.05604 does).
+"""How long units last that were merged: a predictor over deduplicated units.
 
-Two convolutions over the units' embeddings, each followed by ReLU, layer norm and dropout, and a linear layer that gives
-log(1 + frames), learned by the mean squared error: FastSpeech 2's variance predictor (arXiv:2006.04558, section 2.3), as
-section 3.3 of arXiv:2107.05604 has it in its unit vocoder.
+Two convolutions over the units' embeddings, each followed by ReLU, layer norm and dropout, and a linear layer that
+gives log(1 + frames), learned by the mean squared error: FastSpeech 2's variance predictor (arXiv:2006.04558, section
+2.3), which the unit vocoder of arXiv:2107.05604 has; that of arXiv:2104.00355 has none.
 
 B utterances, N deduplicated units, C channels.
 """
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

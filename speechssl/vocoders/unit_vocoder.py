@@ -1,13 +1,14 @@
 """Units to waveform: an embedding of each unit, its pitch, the speaker, then HiFi-GAN's generator at the units' rate.
 
 CodeHiFiGAN of arXiv:2104.00355, section 2.2: unit, pitch and speaker are put side by side, the speaker beside every
-frame. Pitch is numbers (such as normalised log F0, and voicing) or the number of a bin, which has an embedding. The generator is that of arXiv:2010.05646 (or any of `vocoders.generators`) and makes as many samples of a unit
-as fit its rate: 320 at 16 kHz for 50 units a second.
+frame. Pitch is numbers (such as normalised log F0, and voicing) or the number of a bin, which has an embedding. The
+generator is that of arXiv:2010.05646 (or any of `vocoders.generators`) and makes as many samples of a unit as fit its
+rate: 320 at 16 kHz for 50 units a second.
 
 Frames: unit t of an encoder with a hop of 320 samples stands for samples 320 t .. 320 t + 319, though the encoder saw
 400 of them. T units give exactly T * hop samples; the last samples of a recording, which are of no frame, are not made.
 
-B utterances, T frames, C channels, S samples.
+B utterances, T frames, C channels, S samples, P numbers of pitch, E channels of an outside speaker embedding.
 """
 
 from collections.abc import Iterator
@@ -162,9 +163,7 @@ class UnitVocoder(nn.Module):
         if inputs:
             if not isinstance(speaker, Tensor) or speaker.shape != (inputs,):
                 raise DataError(f"this vocoder needs a speaker embedding of {inputs} channels")
-        elif isinstance(speaker, Tensor) or (speaker is None) != (not names):
-            raise DataError(f"speaker {speaker}: this vocoder has {len(names)} speakers to choose from")
-        elif speaker is not None and not 0 <= speaker < len(names):
+        elif isinstance(speaker, Tensor) or (speaker is not None if not names else speaker not in range(len(names))):
             raise DataError(f"speaker {speaker}: this vocoder has {len(names)} speakers to choose from")
         self._check_pitch(pitch, len(ids))
 

@@ -64,8 +64,9 @@ def random_weights(config: dict[str, Any]) -> dict[str, Tensor]:
         found["f0_quant_embed.weight"] = draw(config["f0_quant_num_bin"], dim)
     if config.get("dur_predictor_params"):
         for layer, inputs in ((1, dim), (2, 6)):
-            found |= {f"dur_predictor.conv{layer}.0.weight": draw(6, inputs, 3), f"dur_predictor.ln{layer}.bias": draw(6),
-                      f"dur_predictor.conv{layer}.0.bias": draw(6), f"dur_predictor.ln{layer}.weight": 1 + draw(6)}  # fmt: skip
+            conv_name, norm = f"dur_predictor.conv{layer}.0", f"dur_predictor.ln{layer}"
+            found |= {f"{conv_name}.weight": draw(6, inputs, 3), f"{conv_name}.bias": draw(6)}
+            found |= {f"{norm}.weight": 1 + draw(6), f"{norm}.bias": draw(6)}
         found |= {"dur_predictor.proj.weight": draw(1, 6, scale=1.0), "dur_predictor.proj.bias": draw(1) + 2.5}
     return found
 
