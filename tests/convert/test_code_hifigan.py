@@ -67,7 +67,7 @@ def random_weights(config: dict[str, Any]) -> dict[str, Tensor]:
             conv_name, norm = f"dur_predictor.conv{layer}.0", f"dur_predictor.ln{layer}"
             found |= {f"{conv_name}.weight": draw(6, inputs, 3), f"{conv_name}.bias": draw(6)}
             found |= {f"{norm}.weight": 1 + draw(6), f"{norm}.bias": draw(6)}
-        found |= {"dur_predictor.proj.weight": draw(1, 6, scale=1.0), "dur_predictor.proj.bias": draw(1) + 2.5}
+        found |= {"dur_predictor.proj.weight": draw(1, 6, scale=0.5), "dur_predictor.proj.bias": draw(1) + 2.0}
     return found
 
 
