@@ -29,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--units", metavar="MODEL", help="unit model: a folder, or a built-in one (default: default)")
     parser.add_argument("--vocoder", required=True, metavar="MODEL", help="folder of a unit vocoder")
     parser.add_argument("--speaker", metavar="NAME", help="who speaks, where the vocoder has several voices")
+    parser.add_argument(
+        "--pitch", metavar="DIR", help="F0 of the recordings, of speechssl pitch, where the vocoder needs it"
+    )
+    parser.add_argument("--f0", type=float, default=0.0, metavar="ST", help="semitones higher than the recording was")
     parser.add_argument("--speed", type=float, default=1.0, metavar="S", help="2: twice as fast (default 1)")
     parser.add_argument("--durations", choices=("kept", "predicted"), default="kept",
                         help="of runs of one unit: the recording's (default) or the vocoder's own")  # fmt: skip
@@ -45,26 +49,28 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
+    from speechssl.data import pitch_files
     from speechssl.extract import resynthesis
     from speechssl.units import vocoder as vocoders
     from speechssl.units.model import UnitModel
 
     torch.set_num_threads(max(1, args.threads))
     vocoder = vocoders.load(args.vocoder)
-    speaking = resynthesis.Speaking(args.speaker, args.speed, args.durations)
+    speaking = resynthesis.Speaking(args.speaker, args.speed, args.durations, args.f0)
+    pitch = None if args.pitch is None else pitch_files.read(args.pitch)
     vocoder.speaker(args.speaker)  # before anything is read
     folder = Path(args.input[0])
     if len(args.input) == 1 and (folder / "job.json").is_file():
         if args.units is not None:
             raise ConfigError("--units has no effect on an output folder of speechssl units, which knows its model")
-        claimed = resynthesis.identity(folder, resynthesis.unit_model_of(folder), vocoder, speaking)
+        claimed = resynthesis.identity(folder, resynthesis.unit_model_of(folder), vocoder, speaking, pitch)
         spoken = resynthesis.of_units(folder)
     else:
         model, corpus = UnitModel.load(args.units or "default"), _extraction.open_input(args)
-        claimed = resynthesis.identity(corpus, model.hash, vocoder, speaking)
+        claimed = resynthesis.identity(corpus, model.hash, vocoder, speaking, pitch)
         spoken = resynthesis.of_corpus(corpus, model)
     show = not args.quiet and sys.stderr.isatty()
-    report = resynthesis.resynthesize(spoken, args.output, vocoder, speaking, claimed,
+    report = resynthesis.resynthesize(spoken, args.output, vocoder, speaking, claimed, pitch=pitch,
                                       beat=_show if show else lambda done: None)  # fmt: skip
     if show:
         print(file=sys.stderr)

@@ -21,6 +21,7 @@ from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching, plan_batches
 from speechssl.data.corpus import Corpus, probe_utterance, read_utterance
 from speechssl.data.frame_labels import FrameLabels
+from speechssl.data.pitch_files import FramePitch
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
 
@@ -43,6 +44,7 @@ class TrainingSet:
     normalize: bool = False  # zero mean and unit variance of every whole utterance
     noise: Corpus | None = None  # recordings of which each batch gets one, for objectives that mix, or augmentation
     augment: Drawing | None = None  # what happens to recordings on their way
+    pitch: FramePitch | None = None
 
     @property
     def hours(self) -> float:
@@ -53,7 +55,7 @@ class TrainingSet:
 def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
     group_by: str | None = None, noise: Corpus | None = None, threads: int = 8, lengths: Lengths = "headers",
-    augment: Drawing | None = None,
+    augment: Drawing | None = None, pitch: Path | None = None,
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
 
@@ -61,7 +63,7 @@ def open_training_set(
     utt2dur). Batches are planned by it; what proves unreadable is found when its turn comes.
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
-    cannot be used. group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those
+    cannot be used; likewise pitch, a folder that `speechssl pitch` wrote. group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those
     of the recording as it is; a stretched one is out of step with them.
     Raises DataError where nothing can be used.
     """
@@ -76,12 +78,18 @@ def open_training_set(
         without = (seconds > 0) & (frame_labels.counts == 0)
         failures += [(utterances[int(i)].id, "no labels") for i in np.flatnonzero(without)]
         seconds[without] = 0
+    frame_pitch = None
+    if pitch is not None:
+        frame_pitch = FramePitch.read(pitch, [u.id for u in utterances], rate_hz)
+        without = (seconds > 0) & (frame_pitch.counts == 0)
+        failures += [(utterances[int(i)].id, "no pitch") for i in np.flatnonzero(without)]
+        seconds[without] = 0
     if not seconds.any():
         reasons = ", ".join(sorted({reason for _, reason in failures})[:3])
         raise DataError(f"{corpus.source}: none of {len(utterances)} utterances can be used ({reasons})")
     groups, names = (None, ()) if group_by is None else _groups(utterances, group_by)
     return TrainingSet(corpus, sample_rate, seconds, tuple(failures), frame_labels, groups, names, normalize,
-                       noise, augment)  # fmt: skip
+                       noise, augment, frame_pitch)  # fmt: skip
 
 
 def _seconds(utterance: Utterance) -> float | str:
@@ -209,6 +217,12 @@ class Batches:
             return None
         if self.data.groups is not None:
             batch = replace(batch, groups=torch.from_numpy(self.data.groups[kept]))
+        if self.data.pitch is not None:
+            tracks = [
+                torch.from_numpy(self.data.pitch.of(row)[start // self.hop :])
+                for row, start in zip(kept.tolist(), read.starts, strict=True)
+            ]
+            batch = replace(batch, pitch=pad_sequence(tracks, batch_first=True))
         if self.data.labels is None:
             return batch
         labels = [

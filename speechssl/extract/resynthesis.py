@@ -22,6 +22,8 @@ from speechssl import audio
 from speechssl.data.corpus import Corpus, read_utterance
 from speechssl.data.export_kaldi import write_kaldi
 from speechssl.data.lines import check_id
+from speechssl.data.pitch import shifted
+from speechssl.data.pitch_files import PitchFolder
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, ConfigError, DataError
 from speechssl.extract import atomic, lock
@@ -44,9 +46,12 @@ class Speaking:
     speaker: str | None = None
     speed: float = 1.0  # 2: twice as fast
     durations: Durations = "kept"  # of runs of one unit: those of the recording, or the vocoder's own
+    semitones: float = 0.0  # higher, where the vocoder is told the pitch
 
     def __post_init__(self) -> None:
-        """Refuse speeds that nobody speaks at."""
+        """Refuse what nobody speaks like."""
+        if not -48 <= self.semitones <= 48:
+            raise ConfigError(f"f0 is moved by at most 48 semitones, not by {self.semitones:g}")
         if not 0.1 <= self.speed <= 10:
             raise ConfigError(f"speed {self.speed:g} must lie in 0.1..10")
 
@@ -89,22 +94,31 @@ def of_units(folder: Path) -> Iterator[tuple[Utterance, Units | AudioError]]:
         yield Utterance(name, name), units if len(units) else AudioError("too-short", "no units")
 
 
-def identity(source: Corpus | Path, unit_model: str, vocoder: Vocoder, speaking: Speaking) -> dict[str, str]:
-    """What decides the recordings. DataError where the vocoder does not speak these units."""
+def identity(
+    source: Corpus | Path, unit_model: str, vocoder: Vocoder, speaking: Speaking, pitch: PitchFolder | None = None
+) -> dict[str, str]:
+    """What decides the recordings. DataError where the vocoder does not speak these units, or needs pitch."""
     vocoder.check(unit_model)
+    if vocoder.module.config.has_pitch != (pitch is not None):
+        raise DataError("this vocoder needs the pitch of the recordings: give an output of speechssl pitch"
+                        if pitch is None else "this vocoder takes no pitch")  # fmt: skip
+    if pitch is None and speaking.semitones:
+        raise ConfigError("f0 cannot be moved: this vocoder takes no pitch")
     digest = hashlib.sha256()
     if isinstance(source, Path):
         digest.update(atomic.sha256(source / SUMS).encode())
     else:
         for row in source.utterances:
             digest.update(json.dumps([row.id, row.audio, row.start_s, row.end_s]).encode())
+    if pitch is not None:
+        digest.update(pitch.values.tobytes())
     return {"format": _FORMAT, "input": digest.hexdigest(), "units": unit_model, "vocoder": vocoder.card.sha256,
             "speaking": json.dumps(dataclasses.asdict(speaking), sort_keys=True)}  # fmt: skip
 
 
 def resynthesize(
     spoken: Iterator[tuple[Utterance, Units | AudioError]], target: str | Path, vocoder: Vocoder, speaking: Speaking,
-    claimed: dict[str, str], *, beat: Callable[[int], None] = lambda done: None,
+    claimed: dict[str, str], *, pitch: PitchFolder | None = None, beat: Callable[[int], None] = lambda done: None,
 ) -> Resynthesis:  # fmt: skip
     """Recordings of all utterances; see `of_corpus`, `of_units` and `identity`. beat is told how many are done.
 
@@ -125,7 +139,7 @@ def resynthesize(
                 continue
             path = target / "audio" / f"{hashlib.sha256(utterance.id.encode()).hexdigest()[:32]}.wav"
             if not path.exists():
-                wav = say(units, vocoder, speaking)
+                wav = say(units, vocoder, speaking, track(pitch, utterance.id, speaking))
                 audio.write(path, wav, vocoder.card.sample_rate)
                 made, samples = made + 1, samples + len(wav)
             done.append(Utterance(utterance.id, str(path), speaker=speaking.speaker or utterance.speaker))
@@ -142,13 +156,33 @@ def resynthesize(
                        time.monotonic() - began)  # fmt: skip
 
 
-def say(units: Units, vocoder: Vocoder, speaking: Speaking) -> np.ndarray:
-    """The waveform [S] of an utterance's units."""
+def say(units: Units, vocoder: Vocoder, speaking: Speaking, pitch: np.ndarray | None = None) -> np.ndarray:
+    """The waveform [S] of an utterance's units, with their normalised pitch [T, 2] where the vocoder takes it."""
+    places = np.arange(units.num_frames)
     if speaking.durations == "predicted":
-        ids = units.dedup().ids
-        units = dataclasses.replace(units.dedup(), durations=vocoder.predict_durations(ids))
-    frames = units.frames()[at_speed(units.num_frames, speaking.speed)]
-    return vocoder(torch.from_numpy(frames), speaking.speaker).numpy()
+        runs = units.dedup()
+        places = stretched(runs.durations, vocoder.predict_durations(runs.ids))
+    places = places[at_speed(len(places), speaking.speed)]
+    values = None
+    if pitch is not None:
+        whole = np.concatenate([pitch, np.zeros((max(0, units.num_frames - len(pitch)), 2), np.float32)])
+        values = vocoder.module.pitch_input(torch.from_numpy(whole[places]))
+    return vocoder(torch.from_numpy(units.frames()[places]), speaking.speaker, values).numpy()
+
+
+def track(pitch: PitchFolder | None, name: str, speaking: Speaking) -> np.ndarray | None:
+    """Normalised pitch [T, 2] of an utterance as it is to be spoken; DataError where it is not known."""
+    if pitch is None:
+        return None
+    return shifted(pitch.normalized(name), speaking.semitones, pitch.statistics(name))
+
+
+def stretched(durations: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which frames [sum of wanted] to speak so that runs of so many frames last as many as wanted."""
+    starts = np.cumsum(durations) - durations
+    parts = [start + ((np.arange(new) + 0.5) * (old / new)).astype(np.int64)
+             for start, old, new in zip(starts, durations, wanted, strict=True)]  # fmt: skip
+    return np.concatenate([*parts, np.zeros(0, np.int64)])
 
 
 def at_speed(num_frames: int, speed: float) -> np.ndarray:

@@ -24,7 +24,8 @@ from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 FORMAT = "speechssl-vocoder-1"
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
-_LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "last_slope": 0.1, "durations": None}
+_LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
+          "durations": None}  # fmt: skip
 
 
 @dataclass(frozen=True)

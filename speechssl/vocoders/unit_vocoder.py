@@ -42,11 +42,20 @@ class Config:
     speaker_inputs: int = 0  # channels of a speaker embedding from outside, in place of names
     pitch_channels: int = 0  # numbers beside each frame: 1 is log F0, 2 is log F0 and voicing
     pitch_bins: int = 0  # or so many bins of F0, each with an embedding of `dim` channels
+    pitch_centres: tuple[float, ...] = ()  # of bins 1, 2 ..: normalised log F0, rising; bin 0 is unvoiced
     last_slope: float = 0.1  # of the leaky ReLU before the last convolution; 0.01 in released vocoders
     durations: DurationSettings | None = None  # a predictor for deduplicated units
 
+    @property
+    def has_pitch(self) -> bool:
+        """Whether it is told the pitch of every unit."""
+        return bool(self.pitch_bins or self.pitch_channels)
+
     def __post_init__(self) -> None:
         """Refuse sizes that no vocoder has."""
+        centres = self.pitch_centres
+        if centres and (len(centres) != self.pitch_bins - 1 or list(centres) != sorted(set(centres))):
+            raise ConfigError(f"{self.pitch_bins} bins of pitch need {self.pitch_bins - 1} rising pitch_centres")
         if not 1 <= self.dim <= _MOST or not 1 <= self.speaker_dim <= _MOST or not 0 <= self.num_units <= _MOST:
             raise ConfigError(f"a vocoder needs dim and speaker_dim of at least 1, got {self.dim}, {self.speaker_dim}, "
                               f"for {self.num_units} units")  # fmt: skip
@@ -117,13 +126,30 @@ class UnitVocoder(nn.Module):
         parts = [self.units(ids)]
         if (speakers is None) != (self.speakers is None):
             raise DataError("a vocoder of several speakers must be told which one speaks, and one of one voice not")
-        if (pitch is None) != (not self.config.pitch_bins and not self.config.pitch_channels):
+        if (pitch is None) == self.config.has_pitch:
             raise DataError("a vocoder with pitch must be told it, and one without must not")
         if pitch is not None:
             parts.append(pitch.to(parts[0].dtype) if self.pitch is None else self.pitch(pitch))
         if self.speakers is not None:
             parts.append(self.speakers(speakers).unsqueeze(1).expand(-1, ids.shape[1], -1))
         return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """What `forward` takes, of normalised log F0 and voicing [..., 2]: numbers [..., P], or bins [...] int64.
+
+        DataError where it takes none, or bins whose centres are not known.
+        """
+        if self.config.pitch_channels:
+            if self.config.pitch_channels > pitch.shape[-1]:
+                raise DataError(
+                    f"this vocoder takes {self.config.pitch_channels} numbers of pitch, not log F0, voicing"
+                )
+            return pitch[..., : self.config.pitch_channels]
+        if not self.config.pitch_centres:
+            raise DataError("this vocoder takes no pitch, or nobody knows what its bins are")
+        centres = torch.tensor(self.config.pitch_centres, device=pitch.device, dtype=pitch.dtype)
+        bounds = (centres[1:] + centres[:-1]) / 2
+        return torch.where(pitch[..., 1] > 0.5, torch.bucketize(pitch[..., 0].contiguous(), bounds) + 1, 0)
 
     @torch.inference_mode()
     def synthesize(self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None) -> Tensor:

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speechssl.cli import main
-from speechssl.extract.resynthesis import at_speed
+from speechssl.data import pitch_files
+from speechssl.data.pitch import Settings, shifted
+from speechssl.extract.resynthesis import at_speed, stretched
 from speechssl.units import vocoder as folders
 from speechssl.units.model import UnitModel
 from speechssl.units.vocoder import SpokenUnits
-from speechssl.vocoders.durations import Settings
+from speechssl.vocoders.durations import Settings as DurationSettings
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 GENERATOR = {"kind": "wave", "channels": 32, "strides": [5, 4, 4, 4], "kernels": [3], "dilations": [1]}
@@ -32,7 +34,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
         soundfile.write(folder / "in" / f"{name}.wav", random.normal(0, 0.1, samples), 16000)
     (folder / "in" / "broken.wav").write_bytes(b"RIFF")
     torch.manual_seed(0)
-    module = UnitVocoder(Config(num_units=100, dim=4, generator=GENERATOR, durations=Settings(hidden=4))).eval()
+    module = UnitVocoder(Config(num_units=100, dim=4, generator=GENERATOR, durations=DurationSettings(hidden=4))).eval()
     units = SpokenUnits(100, 50.0, UnitModel.load("default").hash, "built in")
     folders.save(folder / "vocoder", module, units)
     folders.save(folder / "stranger", module, replace(units, sha256="f" * 64))
@@ -121,3 +123,32 @@ def test_what_cannot_be_said_is_refused_before_anything_is_written(
 def test_a_vocoder_of_other_units_is_refused(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(work, tmp_path / "out", vocoder="stranger") == 2
     assert "other sounds" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_vocoder_with_pitch_is_told_that_of_the_recordings_and_f0_moves_it(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    module = UnitVocoder(Config(num_units=100, dim=4, pitch_channels=2, generator=GENERATOR)).eval()
+    units = SpokenUnits(100, 50.0, UnitModel.load("default").hash, "built in")
+    folders.save(tmp_path / "vocoder", module, units)
+    (tmp_path / "pitch").mkdir()
+    f0 = np.linspace(100, 200, 37).astype(np.float32)
+    pitch_files.write(tmp_path / "pitch", Settings(), {"a": f0, "b": f0}, {"a": "s", "b": "s"})
+    vocoder, told = str(tmp_path / "vocoder"), ("--pitch", str(tmp_path / "pitch"))
+    assert run(work, tmp_path / "x", vocoder=vocoder) == 2
+    assert "speechssl pitch" in capsys.readouterr().err
+    assert run(work, tmp_path / "x", *told) == 2 and "takes no pitch" in capsys.readouterr().err
+    assert run(work, tmp_path / "one", *told, vocoder=vocoder) == 1
+    assert run(work, tmp_path / "high", *told, "--f0", "5", vocoder=vocoder) == 1
+    ids, stored = UnitModel.load("default")(work / "in" / "b.wav").frames(), pitch_files.read(tmp_path / "pitch")
+    for name, semitones in (("one", 0), ("high", 5)):
+        values = np.zeros((len(ids), 2), np.float32)
+        moved = shifted(stored.normalized("b"), semitones, stored.statistics("b"))[: len(ids)]
+        values[: len(moved)] = moved
+        expected = folders.load(vocoder)(ids, None, torch.from_numpy(values)).numpy()
+        np.testing.assert_allclose(spoken(tmp_path / name)["b"], expected, atol=2 / 32768)
+
+
+def test_runs_are_stretched_in_place() -> None:
+    assert stretched(np.array([2, 3, 1]), np.array([4, 1, 2])).tolist() == [0, 0, 1, 1, 3, 5, 5]
