@@ -63,8 +63,9 @@ def open_training_set(
     utt2dur). Batches are planned by it; what proves unreadable is found when its turn comes.
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
-    cannot be used; likewise pitch, a folder that `speechssl pitch` wrote. group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those
-    of the recording as it is; a stretched one is out of step with them.
+    cannot be used; likewise pitch, a folder that `speechssl pitch` wrote. group_by: the name of an extra value (such as
+    "utt2lang"), or "speaker". augment: labels stay those of the recording as it is; a stretched one is out of step with
+    them.
     Raises DataError where nothing can be used.
     """
     with ThreadPoolExecutor(threads) as pool:
