@@ -27,6 +27,7 @@ import torch
 from recipes.shared import Stopping, count, run_recipe, start_folder
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
+from speechssl.data.pitch_files import read as read_pitch
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.errors import ConfigError, DataError
 from speechssl.training.adversarial import Adversarial
@@ -52,6 +53,8 @@ class Data:
     valid: str | None = None
     valid_labels: str | None = None  # None: they are among `labels`
     speakers: bool = False  # every speaker has an embedding
+    pitch: str | None = None  # an output of `speechssl pitch`, where vocoder.pitch_channels or pitch_bins want it
+    valid_pitch: str | None = None  # None: it is among `pitch`
     lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
     batching: Batching = field(default_factory=lambda: Batching(seconds=8.96, crop_s=0.56, min_s=0.56))
     valid_batching: Batching = field(default_factory=lambda: Batching(seconds=40.0, crop_s=10.0, min_s=0.5))
@@ -61,8 +64,8 @@ class Data:
         if self.batching.min_s != self.batching.crop_s:
             raise ConfigError(f"data.batching.min_s={self.batching.min_s} must be crop_s={self.batching.crop_s}: the "
                               "discriminators want crops of one length")  # fmt: skip
-        if self.valid is None and self.valid_labels is not None:
-            raise ConfigError("data.valid_labels has no effect without data.valid")
+        if self.valid is None and (self.valid_labels or self.valid_pitch):
+            raise ConfigError("data.valid_labels and data.valid_pitch have no effect without data.valid")
 
 
 @dataclass(frozen=True)
@@ -96,18 +99,20 @@ def train(run: Run, group: Group) -> int:
         raise ConfigError("training.shard is for transformers; a vocoder and its discriminators fit on each GPU")
     folder = Path(run.run)
     units = spoken(run)
-    run = replace(run, vocoder=replace(run.vocoder, num_units=units.num_units, speakers=speakers(run)))
+    own = replace(run.vocoder, num_units=units.num_units, speakers=speakers(run), pitch_centres=centres(run))
+    run = replace(run, vocoder=own)
     torch.manual_seed(run.seed)
     objective = build(run)  # before the folder: what cannot be built leaves nothing behind
     vocoder = objective.generator.vocoder
     vocoder_files.check_fits(vocoder, units)
     log = start_folder(run, folder, group)
 
-    data = open_data(run, run.data.train, run.data.labels, vocoder)
+    data = open_data(run, run.data.train, run.data.labels, run.data.pitch, vocoder)
     log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
     valid = None
     if run.data.valid is not None:
-        valid = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, vocoder)
+        valid = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels,
+                          run.data.valid_pitch or run.data.pitch, vocoder)  # fmt: skip
     log.line(f"vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
              f"{units.num_units} units at {vocoder.rate_hz:g} Hz, {len(vocoder.config.speakers)} speakers")  # fmt: skip
 
@@ -176,10 +181,41 @@ def speakers(run: Run) -> tuple[str, ...]:
     return names
 
 
-def open_data(run: Run, spec: str, labels: str, vocoder: UnitVocoder) -> TrainingSet:
+def centres(run: Run) -> tuple[float, ...]:
+    """Of the bins of pitch: a scalar codebook by k-means of the training data's voiced frames."""
+    bins = run.vocoder.pitch_bins
+    if (run.data.pitch is not None) != run.vocoder.has_pitch:
+        raise ConfigError("data.pitch and one of vocoder.pitch_channels and vocoder.pitch_bins go together")
+    if not bins or run.data.pitch is None or run.vocoder.pitch_centres:
+        return run.vocoder.pitch_centres
+    folder = read_pitch(run.data.pitch)
+    values = np.concatenate([folder.normalized(name) for name in folder.card.ids])
+    voiced = np.unique(values[values[:, 1] > 0.5, 0].astype(np.float64))
+    if len(voiced) < bins - 1:
+        raise DataError(f"{run.data.pitch}: {len(voiced)} values of voiced frames for {bins - 1} bins")
+    return tuple(float(one) for one in scalar_codebook(values[values[:, 1] > 0.5, 0].astype(np.float64), bins - 1))
+
+
+def scalar_codebook(values: np.ndarray, size: int) -> np.ndarray:
+    """Rising centres [size] of values [N]: Lloyd's algorithm from quantiles (Lloyd-Max), empty cells left out."""
+    found = np.unique(np.quantile(values, (np.arange(size) + 0.5) / size))
+    for _ in range(100):
+        cells = np.searchsorted((found[1:] + found[:-1]) / 2, values)
+        counts = np.bincount(cells, minlength=len(found))
+        moved = np.bincount(cells, values, minlength=len(found))[counts > 0] / counts[counts > 0]
+        if len(moved) == len(found) and np.allclose(moved, found, atol=1e-9, rtol=0):
+            break
+        found = np.unique(moved)
+    if len(found) < size:
+        raise DataError(f"pitch has too few different values for {size} bins: fewer vocoder.pitch_bins")
+    return found
+
+
+def open_data(run: Run, spec: str, labels: str, pitch: str | None, vocoder: UnitVocoder) -> TrainingSet:
     """A corpus with its units, ready for training. DataError where they do not belong together."""
     found = open_training_set(open_corpus(spec), sample_rate=vocoder.sample_rate, lengths=run.data.lengths,
                               labels=Path(labels), rate_hz=vocoder.rate_hz,
+                              pitch=None if pitch is None else Path(pitch),
                               group_by="speaker" if run.data.speakers else None)  # fmt: skip
     assert found.labels is not None
     if found.labels.size > vocoder.config.num_units:

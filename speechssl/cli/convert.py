@@ -5,6 +5,8 @@
     speechssl convert facebook/wav2vec2-base exp/w2v2-fs2 --to fairseq2
     speechssl convert facebook/wav2vec2-base exp/w2v2-units --to unit-model
     speechssl convert exp/dinosr exp/dinosr-units --to unit-model --layer 5
+    speechssl convert unit_hifigan/ exp/vocoder --to vocoder
+    speechssl convert exp/vocoder exp/vocoder-onnx --to onnx
 
 SRC: a fairseq, s3prl, torchaudio or fairseq2 file, a Hugging Face or fairseq2 folder, our own folder, a short name
 (`speechssl info --known`), a hub name, an https address. DST: a folder, new or empty. Nothing in SRC is executed.
@@ -15,6 +17,9 @@ Tensors that only training or a head needs are left out and named.
 that predict units they were given: hubert, wavlm, augmentation_invariant. wav2vec 2.0's codebooks quantize the front
 end, so that is all of the encoder that goes along; dinosr has one codebook for each of its teacher's last blocks, and
 --layer says which.
+
+--to vocoder: SRC is a folder with config.json and one checkpoint of a CodeHiFiGAN (fairseq, textlesslib). --to onnx:
+SRC is a unit vocoder, that one or ours; DST gets vocoder.onnx and the card.
 
 exit code: 0 converted; 2 not readable, or the format cannot hold the model.
 """
@@ -34,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """SRC, DST and what is not in SRC."""
     parser.add_argument("source", metavar="SRC", help="checkpoint: file, folder or name")
     parser.add_argument("destination", metavar="DST", help="folder to write, new or empty")
-    parser.add_argument("--to", default="speechssl", choices=("speechssl", "huggingface", "fairseq2", "unit-model"))
+    formats = ("speechssl", "huggingface", "fairseq2", "unit-model", "vocoder", "onnx")
+    parser.add_argument("--to", default="speechssl", choices=formats)
     parser.add_argument("--layer", type=int, metavar="L", help="of unit-model: whose codebook, where it has several")
     parser.add_argument(
         "--normalize", choices=("yes", "no"), help="was it trained on normalised waveforms? overrules what SRC says"
@@ -57,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         return _unit_model(args, destination)
     if args.layer is not None:
         raise ConfigError(f"--layer has no effect on --to {args.to}")
+    if args.to in ("vocoder", "onnx"):
+        return _vocoder(args, destination)
     normalize = None if args.normalize is None else args.normalize == "yes"
     loaded = convert.load(args.source, revision=args.revision, offline=args.offline, normalize=normalize)
     notes = export.write(destination, loaded.pretrained, args.to)
@@ -105,4 +113,35 @@ def _unit_model(args: argparse.Namespace, destination: "Path") -> int:
         f"  {stored.quantizer.kind} of layer {model.layer} of {of.name} ({of.family}), sha256 {model.hash}",
     ]
     print(json.dumps(values, indent=2, ensure_ascii=False) if args.json else "\n".join(lines))
+    return 0
+
+
+def _vocoder(args: argparse.Namespace, destination: "Path") -> int:
+    """A unit vocoder to our folder, or to ONNX."""
+    import json
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from speechssl.convert import export, vocoder_onnx
+    from speechssl.units import vocoder as vocoders
+
+    if args.normalize or args.revision:
+        raise ConfigError("--normalize and --revision have no effect on a vocoder")
+    found = vocoders.load(Path(args.source).expanduser())
+    with export.filling(destination) as work:
+        if args.to == "vocoder":
+            vocoders.save(work, found.module, found.card.units, name=found.card.name, licence=found.card.licence,
+                          training=found.card.training)  # fmt: skip
+        else:
+            work.mkdir()
+            vocoder_onnx.write(work / "vocoder.onnx", found.module)
+            text = json.dumps(asdict(found.card), indent=2, ensure_ascii=False)
+            (work / "card.json").write_text(text + "\n", encoding="utf-8")
+    card = found.card
+    values = {"kind": "vocoder", "destination": str(destination), "to": args.to, "name": card.name,
+              "num_units": card.units.num_units, "rate_hz": card.rate_hz, "sample_rate": card.sample_rate,
+              "sha256": card.sha256}  # fmt: skip
+    line = (f"{destination}: {args.to} of {card.name}, {card.units.num_units} units at {card.rate_hz:g} Hz to "
+            f"{card.sample_rate} Hz, sha256 {card.sha256}")  # fmt: skip
+    print(json.dumps(values, indent=2, ensure_ascii=False) if args.json else line)
     return 0

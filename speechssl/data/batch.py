@@ -22,6 +22,7 @@ class Batch:
     labels: Tensor | None = None  # [B, T] int64 at the encoder's frame rate, -1 where there is none
     groups: Tensor | None = None  # [B] int64: the utterance's language (or whatever batches are balanced by)
     noise: Tensor | None = None  # [S'] float32, a recording to mix with utterances
+    pitch: Tensor | None = None  # [B, T, 2] float32 at the rate of labels: normalised log F0 and voicing
     source_lengths: Tensor | None = None  # [B] int64, samples before they were augmented: labels count by these
     targets: Tensor | None = None  # [B, L] int64: what is said, as numbers of a vocabulary; -1 behind its end
     tasks: Mapping[str, Tensor] = field(default_factory=dict)  # the same of auxiliary tasks, by name

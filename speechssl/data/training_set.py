@@ -22,6 +22,7 @@ from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching, plan_batches
 from speechssl.data.corpus import Corpus, probe_utterance, read_utterance
 from speechssl.data.frame_labels import FrameLabels
+from speechssl.data.pitch_files import FramePitch
 from speechssl.data.targets import Encode, Targets, make_targets
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
@@ -47,6 +48,7 @@ class TrainingSet:
     augment: Drawing | None = None  # what happens to recordings on their way
     targets: Targets | None = None  # what is said
     tasks: Mapping[str, Targets] = field(default_factory=dict)  # the same of auxiliary tasks, by name
+    pitch: FramePitch | None = None
 
     @property
     def hours(self) -> float:
@@ -58,6 +60,7 @@ def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
     group_by: str | None = None, noise: Corpus | None = None, threads: int = 8, lengths: Lengths = "headers",
     augment: Drawing | None = None, encode: Encode | None = None, longest_s: float = math.inf,
+    pitch: Path | None = None,
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
 
@@ -65,9 +68,10 @@ def open_training_set(
     utt2dur). Batches are planned by it; what proves unreadable is found when its turn comes.
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
-    cannot be used. group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those
-    of the recording as it is; a stretched one is out of step with them. encode: from an utterance's text to its
-    targets; one that has none, or is longer than longest_s, cannot be used (see `data.targets`).
+    cannot be used; likewise pitch, a folder that `speechssl pitch` wrote. group_by: the name of an extra value (such as
+    "utt2lang"), or "speaker". augment: labels stay those of the recording as it is; a stretched one is out of step with
+    them. encode: from an utterance's text to its targets; one that has none, or is longer than longest_s, cannot be used
+    (see `data.targets`).
     Raises DataError where nothing can be used.
     """
     with ThreadPoolExecutor(threads) as pool:
@@ -86,12 +90,18 @@ def open_training_set(
         targets, without_target = make_targets(utterances, seconds, encode, rate_hz=rate_hz, longest_s=longest_s)
         failures += [(utterances[row].id, reason) for row, reason in without_target]
         seconds[[row for row, _ in without_target]] = 0
+    frame_pitch = None
+    if pitch is not None:
+        frame_pitch = FramePitch.read(pitch, [u.id for u in utterances], rate_hz)
+        without = (seconds > 0) & (frame_pitch.counts == 0)
+        failures += [(utterances[int(i)].id, "no pitch") for i in np.flatnonzero(without)]
+        seconds[without] = 0
     if not seconds.any():
         reasons = ", ".join(sorted({reason for _, reason in failures})[:3])
         raise DataError(f"{corpus.source}: none of {len(utterances)} utterances can be used ({reasons})")
     groups, names = (None, ()) if group_by is None else _groups(utterances, group_by)
     return TrainingSet(corpus, sample_rate, seconds, tuple(failures), frame_labels, groups, names, normalize,
-                       noise, augment, targets)  # fmt: skip
+                       noise, augment, targets, pitch=frame_pitch)  # fmt: skip
 
 
 def _seconds(utterance: Utterance) -> float | str:
@@ -223,6 +233,12 @@ class Batches:
             batch = replace(batch, targets=self.data.targets.padded(kept))
         if self.data.tasks:
             batch = replace(batch, tasks={name: task.padded(kept) for name, task in self.data.tasks.items()})
+        if self.data.pitch is not None:
+            tracks = [
+                torch.from_numpy(self.data.pitch.of(row)[start // self.hop :])
+                for row, start in zip(kept.tolist(), read.starts, strict=True)
+            ]
+            batch = replace(batch, pitch=pad_sequence(tracks, batch_first=True))
         if self.data.labels is None:
             return batch
         labels = [

@@ -56,7 +56,7 @@ def decode(
     for name, _, _ in read_tokens(tokens):
         check_id(name, f"{target}/wav.scp")
     done, made, samples = [], 0, 0
-    _claim(target, {"format": _FORMAT, "codec": codecs.sha256(codec), "tokens": atomic.sha256(tokens / SUMS)})
+    claim(target, {"format": _FORMAT, "codec": codecs.sha256(codec), "tokens": atomic.sha256(tokens / SUMS)})
     with lock.writing(target, (0, 1)):
         atomic.clean(target, "decode")
         (target / "audio").mkdir(exist_ok=True)
@@ -74,13 +74,15 @@ def decode(
     return Decoded(str(target), len(done), made, samples / codec.sample_rate, time.monotonic() - began)
 
 
-def _claim(target: Path, identity: dict[str, str]) -> None:
-    """Make `target`, or check that it holds the same. DataError if not."""
-    path = target / "decode.json"
+def claim(target: Path, identity: dict[str, str], name: str = "decode") -> None:
+    """Make `target`, or check by its NAME.json that it holds the same. DataError if not."""
+    path = target / f"{name}.json"
     try:
         if files.read_json(path) == identity:
             return
-        raise DataError(f"{target} holds recordings of other tokens, or of another codec: choose another folder")
+        raise DataError(
+            f"{target} holds recordings of other tokens or other input, or of another model: choose another folder"
+        )
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
@@ -91,4 +93,4 @@ def _claim(target: Path, identity: dict[str, str]) -> None:
                                                        for p in target.iterdir())):  # fmt: skip
         raise DataError(f"{target}: is there and holds something else: choose another folder")
     target.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, json.dumps(identity, indent=2) + "\n", "decode")
+    atomic.write_text(path, json.dumps(identity, indent=2) + "\n", name)

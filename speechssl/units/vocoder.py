@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from speechssl import config, files
+from speechssl.convert import code_hifigan
 from speechssl.encoders import pretrained as native
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.units.units import Units
@@ -22,6 +23,9 @@ from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 FORMAT = "speechssl-vocoder-1"
 _MOST_BYTES = 16 << 20  # of card.json
+# Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
+_LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
+          "durations": None}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,25 +70,35 @@ class Vocoder:
     module: UnitVocoder
     card: VocoderCard
 
-    def __call__(self, units: Units | Tensor | np.ndarray, speaker: str | None = None) -> Tensor:
+    def __call__(
+        self, units: Units | Tensor | np.ndarray, speaker: str | Tensor | None = None, pitch: Tensor | None = None
+    ) -> Tensor:
         """wav [S] float32 at `card.sample_rate` Hz of units: `Units`, or ids [T] of every frame.
 
-        Units that were merged are spoken with their durations. DataError for no units, unknown ones, units of another
-        number or rate, and a speaker that the vocoder does not have.
+        Units that were merged are spoken with their durations. speaker: a name, or an embedding [E] where the vocoder
+        takes one. pitch: of every frame, see `UnitVocoder`. DataError for no units, unknown ones, units of another
+        number or rate, and a speaker or pitch that does not fit.
         """
         if isinstance(units, Units):
             if (units.size, units.rate_hz) != (self.card.units.num_units, self.card.units.rate_hz):
                 raise DataError(f"units of {units.size} kinds at {units.rate_hz:g} Hz: this vocoder speaks "
                                 f"{self._spoken()}")  # fmt: skip
             units = units.frames()
-        ids = torch.as_tensor(units)
-        return self.module.synthesize(ids.to(next(self.module.parameters()).device), self.speaker(speaker)).cpu()
+        device = next(self.module.parameters()).device
+        who = speaker.to(device) if isinstance(speaker, Tensor) else self.speaker(speaker)
+        pitch = None if pitch is None else pitch.to(device)
+        return self.module.synthesize(torch.as_tensor(units).to(device), who, pitch).cpu()
+
+    def predict_durations(self, ids: np.ndarray) -> np.ndarray:
+        """Frames [N] int64 of deduplicated ids [N]. DataError for a vocoder that was not taught that."""
+        device = next(self.module.parameters()).device
+        return self.module.predict_durations(torch.from_numpy(ids).to(device)).cpu().numpy()
 
     def speaker(self, name: str | None) -> int | None:
         """A speaker's number; DataError for a name that is not there, or missing."""
         names = self.module.config.speakers
         if name is None and not names:
-            return None
+            return None  # of one voice, or told by an embedding
         if name not in names:
             known = f"choose from {', '.join(names[:20])}" if names else "it has one voice without a name"
             raise DataError(f"speaker {name!r}: not one of this vocoder's ({known})")
@@ -103,7 +117,10 @@ class Vocoder:
 
 def sha256(vocoder: UnitVocoder) -> str:
     """Identity of a vocoder: over its config and every tensor."""
-    digest = hashlib.sha256(json.dumps([FORMAT, config.to_dict(vocoder.config)], sort_keys=True).encode())
+    values = config.to_dict(vocoder.config)
+    unused = {name: value for name, value in _LATER.items() if values[name] == value}
+    values = {name: value for name, value in values.items() if name not in unused}
+    digest = hashlib.sha256(json.dumps([FORMAT, values], sort_keys=True).encode())
     for name, tensor in sorted(vocoder.state_dict().items()):
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -151,12 +168,30 @@ def read_card(folder: str | Path) -> VocoderCard:
         raise CheckpointError(f"{path}: not a vocoder's card: {error}") from error
 
 
+def load_released(folder: Path) -> Vocoder:
+    """A CodeHiFiGAN of fairseq or textlesslib: config.json and one checkpoint in a folder. CheckpointError if not."""
+    others = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".json", ".txt", ".md"))
+    if len(others) != 1:
+        raise CheckpointError(f"{folder}: a released vocoder is config.json and one checkpoint, found "
+                              f"{', '.join(path.name for path in others[:5]) or 'no checkpoint'}")  # fmt: skip
+    vocoder = code_hifigan.load(folder / "config.json", others[0])
+    units = SpokenUnits(vocoder.config.num_units, vocoder.rate_hz)
+    card = VocoderCard(FORMAT, others[0].name, vocoder.config, units, vocoder.sample_rate, vocoder.rate_hz,
+                       sha256(vocoder))  # fmt: skip
+    return Vocoder(vocoder, card)
+
+
 def load(folder: str | Path) -> Vocoder:
-    """A vocoder in eval mode. CheckpointError where files are missing, damaged or not those of card.json."""
+    """A vocoder in eval mode: ours, or a released one (`load_released`).
+
+    CheckpointError where files are missing, damaged or not those of card.json.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
+    if not (folder / "card.json").exists() and (folder / "config.json").is_file():
+        return load_released(folder)
     card = read_card(folder)
     path = folder / "model.safetensors"
     try:

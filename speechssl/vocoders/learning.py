@@ -15,6 +15,11 @@ from speechssl.nn.wave_generator import WaveGenerator
 from speechssl.vocoders.unit_vocoder import UnitVocoder, held, num_frames
 
 
+def _whole(pitch: Tensor, frames: int) -> Tensor:
+    """Pitch [B, frames, 2] of pitch [B, T, 2]: unvoiced behind its end."""
+    return nn.functional.pad(pitch[:, :frames], (0, 0, 0, max(0, frames - pitch.shape[1])))
+
+
 class Learning(nn.Module):
     """The generator of a vocoder's training. The groups of a batch are its speakers, where the vocoder has several."""
 
@@ -36,7 +41,12 @@ class Learning(nn.Module):
             valid = None if real is None else valid_mask(num_frames(batch.lengths, hop), frames)
         ids = held(batch.labels, frames)
         speakers = batch.groups if self.vocoder.speakers is not None else None
-        made = self.vocoder(ids, speakers, valid)[:, :samples].float()
+        pitch = None
+        if self.vocoder.config.has_pitch:
+            if batch.pitch is None:
+                raise DataError("this vocoder learns from pitch, too: give data.pitch, an output of speechssl pitch")
+            pitch = self.vocoder.pitch_input(_whole(batch.pitch, frames))
+        made = self.vocoder(ids, speakers, valid, pitch=pitch)[:, :samples].float()
         return Generated(zero_padding(batch.wav, real), zero_padding(made, real), {})
 
     def after_step(self, step: int) -> None:

@@ -1,13 +1,14 @@
-"""Units to waveform: an embedding of each unit, and of the speaker, then HiFi-GAN's generator at the units' rate.
+"""Units to waveform: an embedding of each unit, its pitch, the speaker, then HiFi-GAN's generator at the units' rate.
 
-CodeHiFiGAN of arXiv:2104.00355, section 2.2: the embeddings of a frame are put side by side, the speaker's beside every
-frame. The generator is that of arXiv:2010.05646 (or any of `vocoders.generators`) and makes as many samples of a unit
-as fit its rate: 320 at 16 kHz for 50 units a second.
+CodeHiFiGAN of arXiv:2104.00355, section 2.2: unit, pitch and speaker are put side by side, the speaker beside every
+frame. Pitch is numbers (such as normalised log F0, and voicing) or the number of a bin, which has an embedding. The
+generator is that of arXiv:2010.05646 (or any of `vocoders.generators`) and makes as many samples of a unit as fit its
+rate: 320 at 16 kHz for 50 units a second.
 
 Frames: unit t of an encoder with a hop of 320 samples stands for samples 320 t .. 320 t + 319, though the encoder saw
 400 of them. T units give exactly T * hop samples; the last samples of a recording, which are of no frame, are not made.
 
-B utterances, T frames, C channels, S samples.
+B utterances, T frames, C channels, S samples, P numbers of pitch, E channels of an outside speaker embedding.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ from torch import Tensor, nn
 
 from speechssl.config import to_dict
 from speechssl.errors import ConfigError, DataError
+from speechssl.nn.wave_generator import WaveGenerator
 from speechssl.vocoders import generators
+from speechssl.vocoders.durations import DurationPredictor, whole_frames
+from speechssl.vocoders.durations import Settings as DurationSettings
 
 _MOST = 1 << 24  # units and channels: a thousand times what any vocoder has
 _PIECE = 500  # frames that are made at once
@@ -35,14 +39,36 @@ class Config:
     speaker_dim: int = 128
     sample_rate: int = 16000  # Hz
     generator: dict[str, Any] = field(default_factory=lambda: {"kind": "wave"})  # see `vocoders.generators`
+    speaker_inputs: int = 0  # channels of a speaker embedding from outside, in place of names
+    pitch_channels: int = 0  # numbers beside each frame: 1 is log F0, 2 is log F0 and voicing
+    pitch_bins: int = 0  # or so many bins of F0, each with an embedding of `dim` channels
+    pitch_centres: tuple[float, ...] = ()  # of bins 1, 2 ..: normalised log F0, rising; bin 0 is unvoiced
+    last_slope: float = 0.1  # of the leaky ReLU before the last convolution; 0.01 in released vocoders
+    durations: DurationSettings | None = None  # a predictor for deduplicated units
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether it is told the pitch of every unit."""
+        return bool(self.pitch_bins or self.pitch_channels)
 
     def __post_init__(self) -> None:
         """Refuse sizes that no vocoder has."""
+        centres = self.pitch_centres
+        if centres and (len(centres) != self.pitch_bins - 1 or list(centres) != sorted(set(centres))):
+            raise ConfigError(f"{self.pitch_bins} bins of pitch need {self.pitch_bins - 1} rising pitch_centres")
         if not 1 <= self.dim <= _MOST or not 1 <= self.speaker_dim <= _MOST or not 0 <= self.num_units <= _MOST:
             raise ConfigError(f"a vocoder needs dim and speaker_dim of at least 1, got {self.dim}, {self.speaker_dim}, "
                               f"for {self.num_units} units")  # fmt: skip
         if not 4000 <= self.sample_rate <= 192_000:
             raise ConfigError(f"sample_rate must be 4000..192000 Hz, got {self.sample_rate}")
+        if (
+            max(self.speaker_inputs, self.pitch_channels, self.pitch_bins) > _MOST
+            or min(self.speaker_inputs, self.pitch_channels, self.pitch_bins) < 0
+        ):
+            raise ConfigError("speaker_inputs, pitch_channels and pitch_bins are numbers from 0 on")
+        if (self.speakers and self.speaker_inputs) or (self.pitch_channels and self.pitch_bins):
+            raise ConfigError("a vocoder has names of speakers or speaker_inputs, pitch_channels or pitch_bins, not "
+                              "both")  # fmt: skip
         if len(set(self.speakers)) < len(self.speakers):
             raise ConfigError("speakers: a name is there twice")
 
@@ -57,8 +83,19 @@ class UnitVocoder(nn.Module):
         settings = generators.parse(config.generator)
         self.config = replace(config, generator={"kind": config.generator["kind"], **to_dict(settings)})
         self.units = nn.Embedding(config.num_units, config.dim)
-        self.speakers = nn.Embedding(len(config.speakers), config.speaker_dim) if config.speakers else None
-        self.generator = generators.build(config.dim + bool(config.speakers) * config.speaker_dim, settings)
+        self.speakers: nn.Embedding | nn.Linear | None = None
+        if config.speakers:
+            self.speakers = nn.Embedding(len(config.speakers), config.speaker_dim)
+        elif config.speaker_inputs:
+            self.speakers = nn.Linear(config.speaker_inputs, config.speaker_dim)
+        self.pitch = nn.Embedding(config.pitch_bins, config.dim) if config.pitch_bins else None
+        dim = config.dim + (config.dim if config.pitch_bins else config.pitch_channels)
+        self.generator = generators.build(dim + (self.speakers is not None) * config.speaker_dim, settings)
+        if isinstance(self.generator, WaveGenerator) and isinstance(self.generator.activation, nn.LeakyReLU):
+            self.generator.activation = nn.LeakyReLU(config.last_slope)
+        elif config.last_slope != 0.1:
+            raise ConfigError("last_slope has no effect on this kind of generator")
+        self.durations = None if config.durations is None else DurationPredictor(config.dim, config.durations)
 
     @property
     def hop(self) -> int:
@@ -75,40 +112,102 @@ class UnitVocoder(nn.Module):
         """Units per second."""
         return self.sample_rate / self.hop
 
-    def forward(self, ids: Tensor, speakers: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """wav [B, T * hop] of ids [B, T] int64, by speakers [B] int64; `valid` [B, T] are real frames (None: all)."""
-        return self.generator(self.frames(ids, speakers), valid)
+    def forward(
+        self, ids: Tensor, speakers: Tensor | None = None, valid: Tensor | None = None, *, pitch: Tensor | None = None
+    ) -> Tensor:
+        """wav [B, T * hop] of ids [B, T] int64; `valid` [B, T] are real frames (None: all).
 
-    def frames(self, ids: Tensor, speakers: Tensor | None = None) -> Tensor:
+        speakers: numbers [B] int64, or embeddings [B, E]. pitch: [B, T, P], or bins [B, T] int64.
+        """
+        return self.generator(self.frames(ids, speakers, pitch), valid)
+
+    def frames(self, ids: Tensor, speakers: Tensor | None = None, pitch: Tensor | None = None) -> Tensor:
         """What the generator is given, [B, T, C]."""
-        x = self.units(ids)
+        parts = [self.units(ids)]
         if (speakers is None) != (self.speakers is None):
             raise DataError("a vocoder of several speakers must be told which one speaks, and one of one voice not")
-        if self.speakers is None:
-            return x
-        return torch.cat([x, self.speakers(speakers).unsqueeze(1).expand(-1, x.shape[1], -1)], 2)
+        if (pitch is None) == self.config.has_pitch:
+            raise DataError("a vocoder with pitch must be told it, and one without must not")
+        if pitch is not None:
+            parts.append(pitch.to(parts[0].dtype) if self.pitch is None else self.pitch(pitch))
+        if self.speakers is not None:
+            parts.append(self.speakers(speakers).unsqueeze(1).expand(-1, ids.shape[1], -1))
+        return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """What `forward` takes, of normalised log F0 and voicing [..., 2]: numbers [..., P], or bins [...] int64.
+
+        DataError where it takes none, or bins whose centres are not known.
+        """
+        if self.config.pitch_channels:
+            if self.config.pitch_channels > pitch.shape[-1]:
+                raise DataError(
+                    f"this vocoder takes {self.config.pitch_channels} numbers of pitch, not log F0, voicing"
+                )
+            return pitch[..., : self.config.pitch_channels]
+        if not self.config.pitch_centres:
+            raise DataError("this vocoder takes no pitch, or nobody knows what its bins are")
+        centres = torch.tensor(self.config.pitch_centres, device=pitch.device, dtype=pitch.dtype)
+        bounds = (centres[1:] + centres[:-1]) / 2
+        return torch.where(pitch[..., 1] > 0.5, torch.bucketize(pitch[..., 0].contiguous(), bounds) + 1, 0)
 
     @torch.inference_mode()
-    def synthesize(self, ids: Tensor, speaker: int | None = None) -> Tensor:
+    def synthesize(self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None) -> Tensor:
         """wav [T * hop] of ids [T] of any length: `forward` up to rounding, made piece by piece.
 
-        DataError for no units, units that do not exist, and a speaker that does not.
+        speaker: a number, or an embedding [E]. pitch: [T, P], or bins [T]. DataError for no units, units that do not
+        exist, and a speaker or pitch that does not fit.
         """
-        self.check(ids, speaker)
-        return torch.cat(list(self.pieces(ids, speaker)))
+        self.check(ids, speaker, pitch)
+        return torch.cat(list(self.pieces(ids, speaker, pitch)))
 
     @torch.inference_mode()
-    def pieces(self, ids: Tensor, speaker: int | None = None, *, size: int = _PIECE) -> Iterator[Tensor]:
+    def pieces(
+        self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None, *, size: int = _PIECE
+    ) -> Iterator[Tensor]:
         """The same in pieces of `size` frames; each is made with as many neighbours as it depends on, and no more."""
         left, right = self.generator.reach
-        who = None if speaker is None else torch.tensor([speaker], device=ids.device)
+        who = None if speaker is None else torch.as_tensor(speaker, device=ids.device).unsqueeze(0)
         for start in range(0, len(ids), size):
             first = max(0, start - left)
-            wav = self(ids[None, first : start + size + right], who)[0]
+            seen = slice(first, start + size + right)
+            wav = self(ids[None, seen], who, pitch=None if pitch is None else pitch[None, seen])[0]
             yield wav[(start - first) * self.hop :][: size * self.hop]
 
-    def check(self, ids: Tensor, speaker: int | None = None) -> None:
+    @torch.inference_mode()
+    def predict_durations(self, ids: Tensor) -> Tensor:
+        """Frames [N] int64 of deduplicated ids [N]. DataError for a vocoder that cannot, and as `check`."""
+        if self.durations is None:
+            raise DataError("this vocoder predicts no durations (recipes.unit_durations teaches it)")
+        self._check_ids(ids)
+        return whole_frames(self.durations(self.units(ids[None]))[0])
+
+    def check(self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None) -> None:
         """DataError for what cannot be spoken."""
+        self._check_ids(ids)
+        names, inputs = self.config.speakers, self.config.speaker_inputs
+        if inputs:
+            if not isinstance(speaker, Tensor) or speaker.shape != (inputs,):
+                raise DataError(f"this vocoder needs a speaker embedding of {inputs} channels")
+        elif isinstance(speaker, Tensor) or (speaker is not None if not names else speaker not in range(len(names))):
+            raise DataError(f"speaker {speaker}: this vocoder has {len(names)} speakers to choose from")
+        self._check_pitch(pitch, len(ids))
+
+    def _check_pitch(self, pitch: Tensor | None, frames: int) -> None:
+        bins, channels = self.config.pitch_bins, self.config.pitch_channels
+        if pitch is None:
+            if bins or channels:
+                raise DataError("this vocoder needs the pitch of every unit")
+            return
+        wanted = (frames,) if bins else (frames, channels)
+        if pitch.shape != wanted or pitch.is_floating_point() != (not bins) or not bool(pitch.isfinite().all()):
+            raise DataError(f"pitch {list(pitch.shape)} {pitch.dtype}: this vocoder needs "
+                            + (f"bins {list(wanted)} of 0..{bins - 1}" if bins else f"finite numbers {list(wanted)}"
+                               if channels else "none"))  # fmt: skip
+        if bins and not 0 <= int(pitch.min()) <= int(pitch.max()) < bins:
+            raise DataError(f"bins of pitch must lie in 0..{bins - 1}, got {int(pitch.min())}..{int(pitch.max())}")
+
+    def _check_ids(self, ids: Tensor) -> None:
         if ids.ndim != 1 or ids.is_floating_point():
             raise DataError(f"expected whole unit ids [T], got {ids.dtype} {list(ids.shape)}")
         if not len(ids):
@@ -116,9 +215,6 @@ class UnitVocoder(nn.Module):
         least, most, count = int(ids.min()), int(ids.max()), self.config.num_units
         if least < 0 or most >= count:
             raise DataError(f"unit {least if least < 0 else most} is unknown: this vocoder has units 0..{count - 1}")
-        names = self.config.speakers
-        if (speaker is None) != (not names) or (speaker is not None and not 0 <= speaker < len(names)):
-            raise DataError(f"speaker {speaker}: this vocoder has {len(names)} speakers to choose from")
 
 
 def held(labels: Tensor, num_frames: int) -> Tensor:

@@ -10,11 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from recipes import vocoder as recipe
 from speechssl import config
+from speechssl.data import pitch_files
+from speechssl.data.batch_plan import Batching
+from speechssl.data.corpus import open_corpus
+from speechssl.data.pitch import Settings
+from speechssl.data.training_set import Batches, Place, open_training_set
 from speechssl.units import vocoder as folders
 from speechssl.vocoders.unit_vocoder import UnitVocoder
 from tests.training.helpers import _toml, corpus
@@ -166,3 +172,46 @@ def test_both_files_store_whole_and_have_the_size_they_say(tmp_path: Path) -> No
             vocoder = UnitVocoder(run.vocoder)
         assert vocoder.hop == 320 and vocoder.rate_hz == 50.0
         assert sum(p.numel() for p in vocoder.parameters()) / 1e6 == pytest.approx(millions, rel=1e-2)
+
+
+@pytest.fixture(scope="module")
+def pitch(data: Path) -> Path:
+    """A pitch folder in which a frame's F0 says its label: 100 Hz and 50 more for each."""
+    lines = [line.split() for line in data.with_suffix(".labels").read_text().splitlines()]
+    tracks = {name: np.array([100 + 50 * int(one) for one in labels], np.float32) for name, *labels in lines}
+    folder = data.with_suffix(".pitch")
+    folder.mkdir()
+    pitch_files.write(folder, Settings(), tracks, {name: name for name in tracks})
+    return folder
+
+
+def test_the_pitch_of_a_crop_is_in_step_with_its_units(data: Path, pitch: Path) -> None:
+    found = open_training_set(open_corpus(data), sample_rate=16000, labels=data.with_suffix(".units"), pitch=pitch)
+    batching = Batching(seconds=4.0, crop_s=0.4, min_s=0.4)
+    batch = next(Batches(found, batching, 0, 320).start(Place())).batch
+    assert batch is not None and batch.labels is not None and batch.pitch is not None
+    for name, labels, values in zip(batch.ids, batch.labels[:, :20], batch.pitch[:, :20], strict=True):
+        of = pitch_files.read(pitch).statistics(name)
+        f0 = 100 + 50 * labels.double()
+        torch.testing.assert_close(values[:, 0].double(), (f0.log() - of.mean) / of.std, atol=1e-4, rtol=0)
+        assert (values[:, 1] == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["pitch_channels", "pitch_bins"])
+def test_a_vocoder_learns_from_pitch_too(kind: str, data: Path, pitch: Path, tmp_path: Path) -> None:
+    others = {f"vocoder__{kind}": 2 if kind == "pitch_channels" else 4, "data__pitch": pitch, "training__updates": 1}
+    assert recipe.main(settings(data, tmp_path / "run", **others)) == 0
+    vocoder = folders.load(tmp_path / "run" / "vocoder")
+    assert len(vocoder.module.config.pitch_centres) == (0 if kind == "pitch_channels" else 3)
+    ids = torch.tensor([0, 5])
+    low, high = (vocoder.module.pitch_input(torch.tensor([[value, 1.0]] * 2)) for value in (-1.0, 1.0))
+    assert not torch.equal(vocoder(ids, None, low), vocoder(ids, None, high))
+    assert recipe.main(settings(data, tmp_path / "run", **others)) == 0  # the stored config names the centres
+
+
+@pytest.mark.parametrize("change", [{"data__pitch": None, "vocoder__pitch_channels": 2}, {"data__pitch": "x"}])
+def test_pitch_without_use_or_use_without_pitch_is_refused(
+    change: dict[str, Any], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert recipe.main(settings(data, tmp_path / "run", **change)) == 2
+    assert "go together" in capsys.readouterr().err and not (tmp_path / "run").exists()

@@ -218,3 +218,56 @@ def test_a_damaged_folder_is_refused(damage: str, stored: Path, tmp_path: Path) 
 def test_configs_that_no_vocoder_has_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         UnitVocoder(Config(**{"generator": WAVE, **values}))  # type: ignore[arg-type]
+
+
+def test_pitch_and_an_embedding_from_outside_stand_between_and_beside_the_units() -> None:
+    torch.manual_seed(0)
+    numbers = UnitVocoder(Config(num_units=7, dim=6, speaker_inputs=3, speaker_dim=2, pitch_channels=2, generator=WAVE))
+    pitch, who = torch.rand(5, 2), torch.rand(3)
+    frames = numbers.frames(ids(5)[None], who[None], pitch[None])[0]
+    assert torch.equal(frames[:, :6], numbers.units.weight[ids(5)]) and torch.equal(frames[:, 6:8], pitch)
+    torch.testing.assert_close(frames[4, 8:], numbers.speakers.weight @ who + numbers.speakers.bias)
+    bins = UnitVocoder(Config(num_units=7, dim=6, pitch_bins=4, generator=WAVE))
+    found = bins.frames(ids(5)[None], None, torch.tensor([[0, 3, 3, 1, 2]]))[0]
+    assert torch.equal(found[1, 6:], bins.pitch.weight[3])
+    long, track = ids(60), torch.rand(60, 2)
+    pieces = list(numbers.pieces(long, who, track, size=7))
+    torch.testing.assert_close(torch.cat(pieces), numbers(long[None], who[None], pitch=track[None])[0])
+
+
+@pytest.mark.parametrize(
+    ("pitch", "said"),
+    [
+        (None, "needs the pitch"),
+        (torch.zeros(4, 2), r"finite numbers \[5, 2\]"),
+        (torch.full((5, 2), torch.nan), "finite"),
+        (torch.zeros(5, dtype=torch.int64), "finite numbers"),
+    ],
+)
+def test_pitch_that_does_not_fit_is_refused(pitch: Tensor | None, said: str) -> None:
+    vocoder = UnitVocoder(Config(num_units=7, dim=6, pitch_channels=2, generator=WAVE))
+    with pytest.raises(DataError, match=said):
+        vocoder.synthesize(ids(5), None, pitch)
+
+
+def test_bins_and_embeddings_that_do_not_fit_are_refused() -> None:
+    bins = UnitVocoder(Config(num_units=7, dim=6, pitch_bins=4, generator=WAVE))
+    with pytest.raises(DataError, match=r"0\.\.3, got 0\.\.4"):
+        bins.synthesize(ids(3), None, torch.tensor([0, 1, 4]))
+    outside = UnitVocoder(Config(num_units=7, dim=6, speaker_inputs=3, generator=WAVE))
+    for speaker in (None, 1, torch.zeros(2)):
+        with pytest.raises(DataError, match="embedding of 3 channels"):
+            outside.synthesize(ids(3), speaker)
+    with pytest.raises(DataError, match="needs none"):
+        make().synthesize(ids(3), None, torch.zeros(3, 1))
+
+
+def test_the_hash_of_a_vocoder_does_not_change_with_the_toolkit() -> None:
+    """Golden value: by commit 4ab3eb0, which had none of the settings that came later."""
+    generator = {"kind": "wave", "channels": 4, "strides": [5, 4], "kernels": [3], "dilations": [1],
+                 "activation": "leaky_relu"}  # fmt: skip
+    vocoder = UnitVocoder(Config(num_units=3, dim=2, speakers=("a",), speaker_dim=2, generator=generator))
+    with torch.no_grad():
+        for number, parameter in enumerate(vocoder.parameters()):
+            parameter.fill_(number / 64)
+    assert folders.sha256(vocoder) == "929760acc2577dcdaa721534cfc6091ed4d9d9250babed893b2f75a65e18aca5"

@@ -1,0 +1,87 @@
+"""Speech through units and back: recordings to units to the voice of a unit vocoder.
+
+    speechssl resynth recordings/ --vocoder exp/vocoder/vocoder -o again        a Kaldi data dir of WAV files
+    speechssl resynth data/test --units exp/unit_model --vocoder exp/vocoder/vocoder -o again --speaker anna --speed 1.2
+    speechssl resynth exp/units --vocoder exp/vocoder/vocoder -o again          units that `speechssl units` made
+
+The vocoder must be one of the units' own model: its card holds the hash. The command goes on where it was when it is
+given again. Utterances that cannot be spoken are in OUT/failures.tsv with their reason.
+
+--durations predicted: runs of one unit last as long as the vocoder thinks (`recipes.unit_durations` teaches it), not as
+in the recording.
+
+exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could be used.
+"""
+
+import argparse
+import sys
+
+from speechssl.cli import _extraction
+from speechssl.errors import ConfigError
+
+SUMMARY = "speech to units and back to speech"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """INPUT, -o, the models, how it is spoken."""
+    _extraction.add_input(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new data directory")
+    parser.add_argument("--units", metavar="MODEL", help="unit model: a folder, or a built-in one (default: default)")
+    parser.add_argument("--vocoder", required=True, metavar="MODEL", help="folder of a unit vocoder")
+    parser.add_argument("--speaker", metavar="NAME", help="who speaks, where the vocoder has several voices")
+    parser.add_argument(
+        "--pitch", metavar="DIR", help="F0 of the recordings, of speechssl pitch, where the vocoder needs it"
+    )
+    parser.add_argument("--f0", type=float, default=0.0, metavar="ST", help="semitones higher than the recording was")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="S", help="2: twice as fast (default 1)")
+    parser.add_argument("--durations", choices=("kept", "predicted"), default="kept",
+                        help="of runs of one unit: the recording's (default) or the vocoder's own")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Speak everything and report."""
+    import dataclasses
+    import json
+    from pathlib import Path
+
+    import torch
+
+    from speechssl.data import pitch_files
+    from speechssl.extract import resynthesis
+    from speechssl.units import vocoder as vocoders
+    from speechssl.units.model import UnitModel
+
+    torch.set_num_threads(max(1, args.threads))
+    vocoder = vocoders.load(args.vocoder)
+    speaking = resynthesis.Speaking(args.speaker, args.speed, args.durations, args.f0)
+    pitch = None if args.pitch is None else pitch_files.read(args.pitch)
+    vocoder.speaker(args.speaker)  # before anything is read
+    folder = Path(args.input[0])
+    if len(args.input) == 1 and (folder / "job.json").is_file():
+        if args.units is not None:
+            raise ConfigError("--units has no effect on an output folder of speechssl units, which knows its model")
+        claimed = resynthesis.identity(folder, resynthesis.unit_model_of(folder), vocoder, speaking, pitch)
+        spoken = resynthesis.of_units(folder)
+    else:
+        model, corpus = UnitModel.load(args.units or "default"), _extraction.open_input(args)
+        claimed = resynthesis.identity(corpus, model.hash, vocoder, speaking, pitch)
+        spoken = resynthesis.of_corpus(corpus, model)
+    show = not args.quiet and sys.stderr.isatty()
+    report = resynthesis.resynthesize(spoken, args.output, vocoder, speaking, claimed, pitch=pitch,
+                                      beat=_show if show else lambda done: None)  # fmt: skip
+    if show:
+        print(file=sys.stderr)
+    if args.json:
+        print(json.dumps(dataclasses.asdict(report), indent=2))
+        return report.exit_code
+    speed = f", {report.seconds / report.wall_s:.3g}x real time" if report.made else ""
+    failed = f", {report.failed} could not be spoken (failures.tsv)" if report.failed else ""
+    print(f"{report.utterances} recordings in {report.output} ({report.made} made now{speed}){failed}")
+    return report.exit_code
+
+
+def _show(done: int) -> None:
+    print(f"\r{done} recordings", end="", file=sys.stderr, flush=True)

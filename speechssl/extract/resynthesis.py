@@ -1,0 +1,202 @@
+"""Speech through units and back: a Kaldi data directory of WAV files that a unit vocoder made of recordings or units.
+
+OUT/audio/HASH.wav   each written whole or not at all; one that is there is not made again
+OUT/resynth.json     of which input, by which models and settings: a run that goes on must have the same
+OUT/failures.tsv     utterances that could not be spoken, with their reason
+OUT/wav.scp          ids and files, utt2spk; written last
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from speechssl import audio
+from speechssl.data.corpus import Corpus, read_utterance
+from speechssl.data.export_kaldi import write_kaldi
+from speechssl.data.lines import check_id
+from speechssl.data.pitch import shifted
+from speechssl.data.pitch_files import PitchFolder
+from speechssl.data.utterance import Utterance
+from speechssl.errors import AudioError, ConfigError, DataError
+from speechssl.extract import atomic, lock
+from speechssl.extract import job as jobs
+from speechssl.extract.merge import SUMS
+from speechssl.extract.outputs import read_units
+from speechssl.extract.waveforms import claim
+from speechssl.units.model import UnitModel
+from speechssl.units.units import Units
+from speechssl.units.vocoder import Vocoder
+
+_FORMAT = "speechssl-resynth-1"
+Durations = Literal["kept", "predicted"]
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """How units are spoken."""
+
+    speaker: str | None = None
+    speed: float = 1.0  # 2: twice as fast
+    durations: Durations = "kept"  # of runs of one unit: those of the recording, or the vocoder's own
+    semitones: float = 0.0  # higher, where the vocoder is told the pitch
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody speaks like."""
+        if not -48 <= self.semitones <= 48:
+            raise ConfigError(f"f0 is moved by at most 48 semitones, not by {self.semitones:g}")
+        if not 0.1 <= self.speed <= 10:
+            raise ConfigError(f"speed {self.speed:g} must lie in 0.1..10")
+
+
+@dataclass(frozen=True)
+class Resynthesis:
+    """What a run did. `exit_code`: 0 all, 1 some could not be spoken, 2 none."""
+
+    output: str
+    utterances: int  # that were spoken, in this run or before
+    failed: int
+    made: int  # in this run
+    seconds: float  # of audio, made in this run
+    wall_s: float
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed, 2 nothing useful."""
+        return (1 if self.utterances else 2) if self.failed else 0
+
+
+def of_corpus(corpus: Corpus, model: UnitModel) -> Iterator[tuple[Utterance, Units | AudioError]]:
+    """Every utterance with its units, or with what is wrong with it."""
+    for utterance in corpus.utterances:
+        try:
+            samples = read_utterance(utterance, sample_rate=model.sample_rate).samples
+            units = model(samples, model.sample_rate)
+            if not len(units):
+                raise AudioError("too-short", f"{len(samples)} samples are no frame")
+            yield utterance, units
+        except AudioError as error:
+            yield utterance, error
+
+
+def of_units(folder: Path) -> Iterator[tuple[Utterance, Units | AudioError]]:
+    """Every utterance of a finished output folder of `speechssl units`. DataError where it is none."""
+    if not (folder / SUMS).exists():
+        raise DataError(f"{folder}: not finished; give the same `speechssl units` command again to go on")
+    for name, units in read_units(folder):
+        yield Utterance(name, name), units if len(units) else AudioError("too-short", "no units")
+
+
+def identity(
+    source: Corpus | Path, unit_model: str, vocoder: Vocoder, speaking: Speaking, pitch: PitchFolder | None = None
+) -> dict[str, str]:
+    """What decides the recordings. DataError where the vocoder does not speak these units, or needs pitch."""
+    vocoder.check(unit_model)
+    if vocoder.module.config.has_pitch != (pitch is not None):
+        raise DataError("this vocoder needs the pitch of the recordings: give an output of speechssl pitch"
+                        if pitch is None else "this vocoder takes no pitch")  # fmt: skip
+    if pitch is None and speaking.semitones:
+        raise ConfigError("f0 cannot be moved: this vocoder takes no pitch")
+    digest = hashlib.sha256()
+    if isinstance(source, Path):
+        digest.update(atomic.sha256(source / SUMS).encode())
+    else:
+        for row in source.utterances:
+            digest.update(json.dumps([row.id, row.audio, row.start_s, row.end_s]).encode())
+    if pitch is not None:
+        digest.update(pitch.values.tobytes())
+    return {"format": _FORMAT, "input": digest.hexdigest(), "units": unit_model, "vocoder": vocoder.card.sha256,
+            "speaking": json.dumps(dataclasses.asdict(speaking), sort_keys=True)}  # fmt: skip
+
+
+def resynthesize(
+    spoken: Iterator[tuple[Utterance, Units | AudioError]], target: str | Path, vocoder: Vocoder, speaking: Speaking,
+    claimed: dict[str, str], *, pitch: PitchFolder | None = None, beat: Callable[[int], None] = lambda done: None,
+) -> Resynthesis:  # fmt: skip
+    """Recordings of all utterances; see `of_corpus`, `of_units` and `identity`. beat is told how many are done.
+
+    Raises DataError where `target` holds anything else, and for units that the vocoder cannot speak.
+    """
+    began, target = time.monotonic(), Path(target)
+    done: list[Utterance] = []
+    failures: list[tuple[str, str, str]] = []
+    made = samples = 0
+    claim(target, claimed, "resynth")
+    with lock.writing(target, (0, 1)):
+        atomic.clean(target, "resynth")
+        (target / "audio").mkdir(exist_ok=True)
+        for utterance, units in spoken:
+            check_id(utterance.id, f"{target}/wav.scp")
+            if isinstance(units, AudioError):
+                failures.append((utterance.id, units.code, " ".join(str(units).split())))
+                continue
+            path = target / "audio" / f"{hashlib.sha256(utterance.id.encode()).hexdigest()[:32]}.wav"
+            if not path.exists():
+                wav = say(units, vocoder, speaking, track(pitch, utterance.id, speaking))
+                audio.write(path, wav, vocoder.card.sample_rate)
+                made, samples = made + 1, samples + len(wav)
+            done.append(Utterance(utterance.id, str(path), speaker=speaking.speaker or utterance.speaker))
+            beat(len(done))
+        with atomic.scratch(target, "resynth") as scratch:
+            rows = "".join("\t".join(row) + "\n" for row in failures)
+            (scratch / "failures.tsv").write_text("id\tcode\terror\n" + rows, encoding="utf-8")
+            atomic.commit(scratch, target)
+        if done:
+            with atomic.scratch(target, "resynth") as scratch:
+                write_kaldi(done, scratch / "tables", {}, {})
+                atomic.commit(scratch / "tables", target)
+    return Resynthesis(str(target), len(done), len(failures), made, samples / vocoder.card.sample_rate,
+                       time.monotonic() - began)  # fmt: skip
+
+
+def say(units: Units, vocoder: Vocoder, speaking: Speaking, pitch: np.ndarray | None = None) -> np.ndarray:
+    """The waveform [S] of an utterance's units, with their normalised pitch [T, 2] where the vocoder takes it."""
+    places = np.arange(units.num_frames)
+    if speaking.durations == "predicted":
+        runs = units.dedup()
+        places = stretched(runs.durations, vocoder.predict_durations(runs.ids))
+    places = places[at_speed(len(places), speaking.speed)]
+    values = None
+    if pitch is not None:
+        whole = np.concatenate([pitch, np.zeros((max(0, units.num_frames - len(pitch)), 2), np.float32)])
+        values = vocoder.module.pitch_input(torch.from_numpy(whole[places]))
+    return vocoder(torch.from_numpy(units.frames()[places]), speaking.speaker, values).numpy()
+
+
+def track(pitch: PitchFolder | None, name: str, speaking: Speaking) -> np.ndarray | None:
+    """Normalised pitch [T, 2] of an utterance as it is to be spoken; DataError where it is not known."""
+    if pitch is None:
+        return None
+    return shifted(pitch.normalized(name), speaking.semitones, pitch.statistics(name))
+
+
+def stretched(durations: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which frames [sum of wanted] to speak so that runs of so many frames last as many as wanted."""
+    starts = np.cumsum(durations) - durations
+    parts = [start + ((np.arange(new) + 0.5) * (old / new)).astype(np.int64)
+             for start, old, new in zip(starts, durations, wanted, strict=True)]  # fmt: skip
+    return np.concatenate([*parts, np.zeros(0, np.int64)])
+
+
+def at_speed(num_frames: int, speed: float) -> np.ndarray:
+    """Which frames [N] to speak of T, each the one that lies there in time: N = round(T / speed), at least one.
+
+    Faster than 1, runs that are shorter than a frame's time may be passed over.
+    """
+    count = max(1, round(num_frames / speed)) if num_frames else 0
+    return np.minimum(((np.arange(count) + 0.5) * speed).astype(np.int64), num_frames - 1)
+
+
+def unit_model_of(folder: Path) -> str:
+    """The hash of the unit model of an output folder of `speechssl units`. DataError where it is none."""
+    job = jobs.load(folder)
+    if job.kind != "units" or job.model.unit_model is None:
+        raise DataError(f"{folder}: holds features, not units")
+    return job.model.unit_model

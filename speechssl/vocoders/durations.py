@@ -1,0 +1,64 @@
+"""How long units last that were merged: a predictor over deduplicated units.
+
+Two convolutions over the units' embeddings, each followed by ReLU, layer norm and dropout, and a linear layer that
+gives log(1 + frames), learned by the mean squared error: FastSpeech 2's variance predictor (arXiv:2006.04558, section
+2.3), which the unit vocoder of arXiv:2107.05604 has; that of arXiv:2104.00355 has none.
+
+B utterances, N deduplicated units, C channels.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechssl.errors import ConfigError
+from speechssl.nn.lengths import zero_padding
+
+_LONGEST = 500  # frames of one unit that anybody may predict: 10 s at 50 Hz
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the predictor; the defaults are those of the released vocoders."""
+
+    hidden: int = 128
+    kernel: int = 3
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody builds."""
+        if not 1 <= self.hidden <= 1 << 16 or self.kernel < 1 or self.kernel % 2 == 0 or not 0 <= self.dropout < 1:
+            raise ConfigError(f"a duration predictor needs hidden >= 1, an odd kernel, 0 <= dropout < 1, got {self}")
+
+
+class DurationPredictor(nn.Module):
+    """Embeddings of deduplicated units to log(1 + frames)."""
+
+    def __init__(self, dim: int, settings: Settings) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels, settings.hidden, settings.kernel, padding=settings.kernel // 2)
+            for channels in (dim, settings.hidden)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(settings.hidden) for _ in self.convs)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.last = nn.Linear(settings.hidden, 1)
+
+    def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
+        """log(1 + frames) [B, N] of embeddings [B, N, C]; `valid` [B, N] are real units (None: all)."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = conv(zero_padding(x, valid).transpose(1, 2)).transpose(1, 2)
+            x = self.dropout(norm(F.relu(x)))
+        return self.last(x).squeeze(2)
+
+
+def duration_loss(predicted: Tensor, durations: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean squared error of log(1 + frames) over real units. predicted, durations, valid: [B, N]."""
+    errors = (predicted.float() - durations.float().log1p()).square()
+    return errors.mean() if valid is None else errors[valid].mean()
+
+
+def whole_frames(predicted: Tensor) -> Tensor:
+    """Frames [..., N] int64, at least one each, of predictions [..., N]."""
+    return predicted.float().exp().sub(1).round().clamp(1, _LONGEST).long()
