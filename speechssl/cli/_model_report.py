@@ -61,6 +61,9 @@ def model_page(args: argparse.Namespace) -> "ModelPage":
     card = read_card(find(spec))
     changes = parse_changes(args.changes) if args.changes else []
     scores = read_scores(args.scores)
+    for path, models in scores.unit_models.items():
+        if models != {card.sha256}:
+            raise ConfigError(f"{path}: scores of another unit model than {spec}: {', '.join(sorted(models))}")
     strengths = [(one.kind, one.strength) for one in scores.edits] + [(one.kind, one.strength) for one in changes]
     if twice := [pair for pair in strengths if strengths.count(pair) > 1]:
         raise ConfigError(f"two scores of edits for {twice[0][0]}={twice[0][1]:g}")
@@ -147,8 +150,8 @@ def _page(
     place = corpus.source if corpus else (page.sidecar.get("input") or {}).get("source", folder)
     source = list(page.source)
     if args.scores:
-        source.append(f"Scores of layers, ABX and edits from files: {', '.join(args.scores)}. Such files do not say "
-                      "which unit model they are of.")  # fmt: skip
+        source.append(f"Scores of layers, ABX and edits from files: {', '.join(args.scores)}. Those of units say that "
+                      "they are of this unit model where they were made from an output folder.")  # fmt: skip
     return dataclasses.replace(page, subtitle=f"Corpus {place}", source=source)
 
 

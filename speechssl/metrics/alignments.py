@@ -16,6 +16,7 @@ silence, for nobody said so. Ids are opaque.
 import gzip
 import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from speechssl.metrics.units import UNLABELLED, label_ids
 KINDS = ("jsonl", "frames", "tsv", "ctm", "textgrid")
 _LONGEST_LINE = 1 << 26  # characters
 _LONGEST_S = 3e5  # three days and a half: 120 MB as labels of 10 ms
+_OBJECT = re.compile(r'\{\s*(["}]|$)')
 OVERLAP_S = 1e-3  # files round their times; more than this is an error
 
 Segment = tuple[float, float, str]  # start and end in seconds, label
@@ -119,12 +121,17 @@ def find_kind(path: Path) -> str:
             return kind
     with open_text(path) as file:
         first = next((line for line in file if line.strip()), "")
-    if first.startswith("{"):
+    if begins_object(first):
         return "jsonl"
     if first.count("\t") == 3:
         return "tsv"
     fields = first.split()
     return "ctm" if len(fields) in (5, 6) and _is_number(fields[2]) and _is_number(fields[3]) else "frames"
+
+
+def begins_object(line: str) -> bool:
+    """Whether a line begins as a JSON object does, and not with an id in braces: `{"`, `{}`, or a lone brace."""
+    return _OBJECT.match(line) is not None
 
 
 def open_text(path: Path) -> "Lines":

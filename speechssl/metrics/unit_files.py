@@ -3,7 +3,9 @@
 jsonl   {"id" or "name": "utt", "units": [3, 3, 17], "durations": [...]?, "rate_hz": 50.0?, "num_units": 100?}
 text    utt 3 3 17
 
-Gzipped or not. One unit per frame, unless durations say how many frames each is held.
+Gzipped or not. One unit per frame, unless durations say how many frames each is held. The first line tells which it is:
+jsonl where it begins as a JSON object does, with a brace and then (after blanks, perhaps) a quote or the other brace.
+An id in text has no blanks, so `{a}` and `{1` are ids; one that begins with `{"` or `{}` can stand first in jsonl only.
 """
 
 import json
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl.errors import DataError
-from speechssl.metrics.alignments import open_text
+from speechssl.metrics.alignments import begins_object, open_text
 
 _MOST_FRAMES = 1 << 24  # of one utterance: 93 hours at 50 Hz
 _MOST_UNITS = 1 << 24
@@ -35,7 +37,8 @@ def read_unit_file(
             first = next((line for line in file if line.strip()), "")
     except (UnicodeDecodeError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not readable as text: {error}") from error
-    row = _json(path, 1, first) if first.startswith("{") else {}
+    is_json = begins_object(first)
+    row = _json(path, 1, first) if is_json else {}
     unit_rate = row.get("rate_hz", 1.0) if any_rate else unit_rate
     stated: list[Any] = []
     for key, given, option in (("num_units", num_units, "--num-units"), ("rate_hz", unit_rate, "--unit-rate")):
@@ -45,7 +48,7 @@ def read_unit_file(
         if given is not None and given != value:
             raise DataError(f"{path}: says {key} {value}, not {given}")
         stated.append(value)
-    return int(stated[0]), float(stated[1]), _rows(path, bool(row), {"num_units": stated[0], "rate_hz": stated[1]})
+    return int(stated[0]), float(stated[1]), _rows(path, is_json, {"num_units": stated[0], "rate_hz": stated[1]})
 
 
 def _rows(path: Path, is_json: bool, stated: dict[str, float]) -> Iterator[tuple[str, NDArray[np.int64]]]:
@@ -89,7 +92,7 @@ def _json(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}:{number}: not a JSON object: {error}") from error
+        raise DataError(f"{path}:{number}: begins as JSON does, but is no JSON object: {error}") from error
     if not isinstance(row, dict):
         raise DataError(f"{path}:{number}: not a JSON object")
     return row

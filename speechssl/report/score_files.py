@@ -54,6 +54,7 @@ class Scores:
     layers: list[Layers] = field(default_factory=list)
     abx: list[Abx] = field(default_factory=list)
     edits: list[Edits] = field(default_factory=list)
+    unit_models: dict[str, set[str]] = field(default_factory=dict)  # hashes of those that files say they are of
 
 
 def read_scores(arguments: Sequence[str]) -> Scores:
@@ -65,6 +66,9 @@ def read_scores(arguments: Sequence[str]) -> Scores:
         row = _read(path)
         try:
             _take(scores, row, path, found)
+            models = {one["unit_model"] for one in row.get("made_by", []) if "unit_model" in one}
+            if models:
+                scores.unit_models[str(path)] = models
         except (KeyError, TypeError, AttributeError):
             raise DataError(f"{path}: damaged: keys or numbers of a score are missing") from None
     return scores

@@ -116,6 +116,19 @@ def test_changes_and_score_files_stand_on_one_page(corpus: Path, tmp_path: Path)
     assert main(["report", str(corpus / "model"), *twice, "--workers", "0", "-o", str(tmp_path / "no.html")]) == 2
 
 
+def test_scores_of_another_unit_model_have_no_place_on_the_page(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edits, page = tmp_path / "edits.json", tmp_path / "page.html"
+    assert main(["score", "edits", str(corpus / "units"), str(corpus / "units"), "-o", str(edits)]) == 0
+    row = json.loads(edits.read_text())
+    row["made_by"][0]["unit_model"] = "0" * 64
+    edits.write_text(json.dumps(row))
+    given = ["--units", str(corpus / "units"), "--scores", f"tempo=1:{edits}", "-o", str(page)]
+    assert main(["report", str(corpus / "model"), *given]) == 2
+    assert "scores of another unit model" in capsys.readouterr().err and not page.exists()
+
+
 def test_hostile_names_become_no_markup_and_what_is_skipped_is_told(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / f"{EVIL}.wav").write_bytes((corpus / "u0.wav").read_bytes())

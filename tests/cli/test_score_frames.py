@@ -176,3 +176,28 @@ def test_units_of_a_sweep_are_scored_as_they_are_elsewhere(speech: Path) -> None
     for nothing in (layer_sweep.learn, lambda *a: layer_sweep.score(a[0], a[1], a[2], learned, a[3])):
         with pytest.raises(DataError, match="has an alignment"):
             nothing([("other", next(iter(encoded()))[1])], alignments, vocabulary, sweep)
+
+
+def test_scores_say_which_model_they_are_of(speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from speechssl.units.card import read_card
+
+    card = read_card(speech / "km")
+    units, feats, phones = speech / "units", speech / "feats", ("--phones", speech / "phones.tsv")
+    whole = {"encoder": card.encoder.id, "encoder_sha256": card.encoder.sha256, "layer": 0}
+    quantized = {**whole, "quantizer": "kmeans", "quantizer_sha256": card.quantizer.sha256, "unit_model": card.sha256}
+    of_units, of_feats = {"input": str(units), **quantized}, {"input": str(feats), **whole}
+    speakers = ("--speakers", speech / "utt2spk")
+    options = {"units": phones, "boundaries": phones, "durations": (), "zipf": (), "abx": (*phones, *speakers),
+               "sharing": ("--groups", speech / "utt2spk"), "neighbours": ("--labels", speech / "utt2spk")}  # fmt: skip
+    for kind, more in options.items():
+        assert scored(capsys, kind, units, *more)["made_by"] == [of_units], kind
+    assert scored(capsys, "edits", units, units)["made_by"] == [of_units] * 2
+    assert scored(capsys, "similarity", feats, feats, "--neighbours", 0)["made_by"] == [of_feats] * 2
+    probe = scored(capsys, "probe", feats, "--train", feats, *phones, "--train-phones", speech / "phones.tsv")
+    assert probe["made_by"] == [of_feats] * 2
+    (tmp_path / "units.txt").write_text("u 0 0 1\n")
+    alone = scored(capsys, "zipf", tmp_path / "units.txt", "--num-units", 2)
+    assert alone["made_by"] == [{"input": str(tmp_path / "units.txt")}]
+    utterances = scored(capsys, "utterances", speech / "in", "--train", speech / "in", "--encoder", "mfcc", "--labels",
+                        speech / "utt2spk", "--l2", 0.1)  # fmt: skip
+    assert utterances["encoder_sha256"] == card.encoder.sha256

@@ -182,6 +182,8 @@ def test_the_format_is_found_without_a_telling_name(tmp_path: Path) -> None:
         path = tmp_path / "phones"
         path.write_text(content.removeprefix(";; comment\n"))
         assert find_kind(path) == {"a.txt": "frames"}.get(name, name.removeprefix("a."))
+    (tmp_path / "phones").write_text("{a} SIL AE\n")  # an id in braces
+    assert find_kind(tmp_path / "phones") == "frames"
     assert find_kind(tmp_path) == "textgrid"
     assert len(KINDS) == 5
 

@@ -34,6 +34,27 @@ def test_text_needs_size_and_rate_from_outside(tmp_path: Path) -> None:
         read(path, unit_rate=50)
 
 
+@pytest.mark.parametrize("name", ["{", "{a}", "{1", "{a:1}", "{[", "{{}}"])
+def test_an_id_that_begins_with_a_brace_is_no_json(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "units"
+    path.write_text(f"\n{name} 3 3 1\nv 2\n")
+    assert read(path, num_units=4, unit_rate=50) == (4, 50.0, {name: [3, 3, 1], "v": [2]})
+
+
+@pytest.mark.parametrize("line", ['{"id":"u","units":[1, 2', '{"a 1 2', "{}x 3 3", '{ "id": "u", "units": [1], '])
+def test_what_begins_as_json_is_never_read_as_text(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "units"
+    path.write_text(line + "\n")
+    with pytest.raises(DataError, match="begins as JSON does"):
+        read(path, num_units=4, unit_rate=50)
+
+
+def test_json_may_have_blanks_after_the_brace(tmp_path: Path) -> None:
+    path = tmp_path / "units"
+    path.write_text('{  "id": "u", "units": [1, 2]}\n')
+    assert read(path, num_units=4, unit_rate=50)[2] == {"u": [1, 2]}
+
+
 @pytest.mark.parametrize(
     "content",
     [

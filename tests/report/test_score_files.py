@@ -30,7 +30,10 @@ def test_what_a_file_holds_is_seen_from_its_keys(tmp_path: Path) -> None:
     assert scores.edits == [Edits("noise", 10.0, 0.2, 0.5, 3)]
     assert scores.layers[0].encoder == "e" and math.isnan(scores.layers[0].rows[0]["pnmi"])
     assert scores.abx[0].within == 0.1 and math.isnan(scores.abx[0].across)
-    assert isinstance(scores.abx[0], Abx)
+    assert isinstance(scores.abx[0], Abx) and scores.unit_models == {}
+    made = [{"input": "f"}, {"input": "u", "unit_model": "abc"}]
+    path = write(tmp_path, "m.json", ABX | {"made_by": made})
+    assert read_scores([path]).unit_models == {path: {"abc"}}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,8 @@ def test_what_a_file_holds_is_seen_from_its_keys(tmp_path: Path) -> None:
      ([], "", "object"),
      ({"ued": "x"}, "noise=3:", "damaged"), ({"layers": [{}], "encoder": "e"}, "", "damaged"),
      ({"layers": 3, "encoder": "e"}, "", "damaged"), ({**ABX, "within": True}, "", "damaged"),
-     ({**ABX, "within": float("inf")}, "", "damaged"), (EDITS, "noise=1-1:", "no number")],
+     ({**ABX, "within": float("inf")}, "", "damaged"), ({**ABX, "made_by": 3}, "", "damaged"),
+     (EDITS, "noise=1-1:", "no number")],
 )  # fmt: skip
 def test_other_files_are_refused_by_name(tmp_path: Path, value: object, prefix: str, message: str) -> None:
     with pytest.raises(DataError, match=message):

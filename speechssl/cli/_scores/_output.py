@@ -5,11 +5,32 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def deliver(row: dict[str, Any], args: argparse.Namespace, lines: Sequence[str]) -> None:
-    """Print `row` as args.json says, and write it to args.output where there is one."""
+def deliver(row: dict[str, Any], args: argparse.Namespace, lines: Sequence[str], *, of: Sequence[str] = ()) -> None:
+    """Print `row` as args.json says, and write it to args.output where there is one.
+
+    of: what was scored, if it is units or features; who made them is stored along.
+    """
+    if of:
+        row = row | {"made_by": [maker(path) for path in of]}
     if args.output:
         write_json(args.output, row)
     print(_text(row) if args.json else "\n".join(lines))
+
+
+def maker(path: str) -> dict[str, Any]:
+    """Encoder, layer and unit model of an output folder, with hashes; of other files no more than the path is known."""
+    from pathlib import Path
+
+    from speechssl.extract import job as jobs
+
+    if not (Path(path) / "job.json").is_file():
+        return {"input": path}
+    model = jobs.load(Path(path)).model
+    row = {"input": path, "encoder": model.encoder.id, "encoder_sha256": model.encoder.sha256, "layer": model.layer}
+    if model.quantizer is None:
+        return row
+    return row | {"quantizer": model.quantizer.kind, "quantizer_sha256": model.quantizer.sha256,
+                  "unit_model": model.unit_model}  # fmt: skip
 
 
 def write_json(path: str, row: dict[str, Any]) -> None:

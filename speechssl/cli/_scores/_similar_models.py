@@ -49,7 +49,7 @@ def several(paths: Sequence[str], args: argparse.Namespace) -> int:
         listed = [{name: [None if np.isnan(x) else float(x) for x in getattr(own, name)]
                    for name in ("max", "min", "mean")} for own in neurons]  # fmt: skip
         write_json(args.neurons, dict(zip(paths, listed, strict=True)))
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=paths)
     return 1 if common.alone and not args.allow_missing else 0
 
 

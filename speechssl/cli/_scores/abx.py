@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         f"across speakers  {percent('across')} over {row['cells_across']} cells",
         f"items            {row['items']} used, {row['without_frames']} without a frame, "
         f"{row['items_without_input']} in utterances that INPUT does not have",
-    ])  # fmt: skip
+    ], of=[args.input])  # fmt: skip
     return 0
 
 

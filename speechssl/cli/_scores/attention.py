@@ -65,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
     for (i, j), own in found.items():
         values = {"correlation": own.correlation()} | ({"overlap": own.overlap()} if args.layers else {})
         rows.append({"x": i, "y": j, **defined(values)})
-    row: dict[str, Any] = {"utterances": first.utterances, "blocks": rows, "skipped": skipped}
+    row: dict[str, Any] = {
+        "encoder": args.encoder, "encoder_sha256": one.sha256, "other": args.other or args.encoder,
+        "other_sha256": other.sha256, "utterances": first.utterances, "blocks": rows, "skipped": skipped,
+    }  # fmt: skip
     deliver(row, args, _lines(rows, first.utterances))
     for name, reason in skipped.items():
         print(f"skipped: {name}\t{reason}", file=sys.stderr)

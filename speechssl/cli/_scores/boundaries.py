@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.cli._scores._output import deliver
 
     row = boundaries(args)
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=[args.units])
     return 1 if (row["without_alignment"] or row["without_units"]) and not args.allow_missing else 0
 
 

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         seen = {*names, *without}
         row |= _phones(alignments, names, row["units"]["count"])
         row |= _missing(without, [name for name in alignments if name not in seen])
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=[args.units])
     return 1 if (row.get("without_alignment") or row.get("without_units")) and not args.allow_missing else 0
 
 

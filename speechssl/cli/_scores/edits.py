@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.cli._scores._output import deliver
 
     row = edits(Path(args.clean), Path(args.changed), args.num_units)
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=[args.clean, args.changed])
     return 1 if (row["clean_only"] or row["changed_only"]) and not args.allow_missing else 0
 
 

@@ -2,9 +2,9 @@
 
 TEST and TRAIN are corpora (folders, Kaldi data dirs, manifests ...), encoded here, each utterance once. Of every layer:
 the accuracy of a linear phone probe, and PNMI, purities, bitrate and boundaries of k-means units; both are learned from
-a sample of TRAIN. With --speakers also the ABX errors of the layer with the best probe, of its units and its frames.
-Utterances without an alignment are left out. Recordings of more than --max-s seconds, and those that cannot be read,
-are left out and listed; the exit code is 1 then.
+a sample of TRAIN, units from at most 200 frames of it for each, probes in 20 steps. With --speakers also the ABX errors
+of the layer with the best probe, of its units and its frames. Utterances without an alignment are left out. Recordings
+of more than --max-s seconds, and those that cannot be read, are left out and listed; the exit code is 1 then.
 """
 
 import argparse
@@ -88,8 +88,11 @@ def layers(args: argparse.Namespace) -> dict[str, Any]:
         raise DataError("".join([str(error), *lines])) from error
     best = layer_sweep.best(rows)
     row: dict[str, Any] = {
-        "encoder": args.encoder, "layers": [defined(dataclasses.asdict(scores)) for scores in rows], "best_layer": best,
-        "seed": args.seed, "phone_shift_s": args.phone_shift, **defined(dataclasses.asdict(rows[best])),
+        "encoder": args.encoder, "encoder_sha256": pretrained.sha256,
+        "layers": [defined(dataclasses.asdict(scores)) for scores in rows], "best_layer": best,
+        "seed": args.seed, "phone_shift_s": args.phone_shift, "probe_iterations": sweep.probe_iterations,
+        "unit_frames": sweep.unit_frames * sweep.num_units, "max_frames": sweep.max_frames,
+        **defined(dataclasses.asdict(rows[best])),
     }  # fmt: skip
     if args.speakers:
         frames = dict(speech["test"].layer(best))

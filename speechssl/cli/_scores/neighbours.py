@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     row, answers = neighbours(args)
     write_answers(args.answers, answers)
     kind = "plain" if args.plain else "normalised"
-    deliver(row, args, [*class_lines(row), f"neighbours       {args.k}, {kind} Levenshtein distance"])
+    deliver(row, args, [*class_lines(row), f"neighbours       {args.k}, {kind} Levenshtein distance"],
+            of=[args.units] if args.train is None else [args.units, args.train])  # fmt: skip
     return 1 if row["without_label"] and not args.allow_missing else 0
 
 

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         ("undefined" if without is None else f"{100 * without:.2f} %") + " without silence",
         f"floor            {100 * row['majority']:.2f} %, the most frequent of {len(vocabulary)} labels",
         f"frames           {len(x)} learned from, {len(test_x)} tested",
-    ])  # fmt: skip
+    ], of=[args.input, args.train])  # fmt: skip
     return 0
 
 

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.cli._scores._output import deliver
 
     row = sharing(Path(args.units), Path(args.groups), args.num_units)
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=[args.units])
     return 1 if row["without_group"] and not args.allow_missing else 0
 
 

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         lines.append("few frames       fewer than 10 per channel: SVCCA and PWCCA are too high")
     if common.alone:
         lines.append(f"not counted      {common.alone} utterances that only one of them has")
-    deliver(defined(row), args, lines)
+    deliver(defined(row), args, lines, of=[args.x, args.y])
     return 1 if common.alone and not args.allow_missing else 0
 
 

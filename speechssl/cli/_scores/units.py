@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         found = f"{len(report.without_alignment)} utterances with units, {len(alignments or ())} with an alignment"
         raise DataError(f"nothing to score: {found}, none with both" if alignments else "nothing to score: no units")
     row = _row(report, args.phones is not None, args.phone_shift)
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=[args.units])
     missing = report.without_alignment or report.without_units
     return 1 if missing and not args.allow_missing else 0
 

@@ -110,7 +110,8 @@ def utterances(args: argparse.Namespace) -> "tuple[dict[str, Any], list[Answer]]
     row = class_row(answers, {fold: t.labels for (fold, _, _), t in zip(tests, learned, strict=True)}, args.by)
     weights = sum(trial.probe.layer_weights for trial in learned) / len(learned)
     return row | {
-        "encoder": args.encoder, "pooling": args.pooling, "layer_norm": args.layer_norm, "layer": args.layer,
+        "encoder": args.encoder, "encoder_sha256": pretrained.sha256, "pooling": args.pooling,
+        "layer_norm": args.layer_norm, "layer": args.layer,
         "layer_weights": weights.tolist(), "l2": [trial.l2 for trial in learned],
         "largest_gradient": max(trial.probe.gradient for trial in learned), "seed": args.seed,
         **({"each_layer": [right / len(answers) for right in alone]} if args.each_layer else {}),

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"nothing to score: no units in {orders[0].utterances} utterances")
     row = {"utterances": orders[0].utterances, "num_units": num_units, "runs_merged": not args.keep_runs,
            "orders": [_row(counts, args.keep_runs) for counts in orders]}  # fmt: skip
-    deliver(row, args, _lines(row))
+    deliver(row, args, _lines(row), of=[args.units])
     return 0
 
 
