@@ -8,7 +8,7 @@ Emissions are drawn: each character of a sentence lasts one or two frames of 20 
 by 6 above normal noise of --noise. Language models: trigrams of words, or 6-grams of characters, learned from --text by
 `speechssl lm train`. All take the same ARPA file, beam, weight (natural logarithms), bonus, and words of the model as
 lexicon (flashlight's lexicon decoder knows no others). The peers run in an environment of their own, because
-pyctcdecode wants numpy < 2; without --peers only ours is timed. Times are taken in turn, ratios are medians of rounds.
+pyctcdecode wants numpy < 2; without --peers only ours is timed. CPU times are taken in turn, ratios are medians.
 Sentences of --spoken are scored by the word model and by KenLM, too: the largest difference is printed.
 """
 
@@ -129,9 +129,9 @@ def serve(folder: Path) -> None:
         model = kenlm.Model(job["word_lm"])
     print(json.dumps([sorted(decoders), [math.log(10) * model.score(text) for text in job["said"]]]), flush=True)
     for line in sys.stdin:
-        begin = time.perf_counter()
+        begin = time.process_time()
         texts = decoders[line.strip()]()
-        print(json.dumps([time.perf_counter() - begin, texts]), flush=True)
+        print(json.dumps([time.process_time() - begin, texts]), flush=True)
 
 
 # Our side.
@@ -202,9 +202,9 @@ def main() -> None:
 
         def once(name: str) -> tuple[float, list[str]]:
             if name in ours:
-                begin = time.perf_counter()
+                begin = time.process_time()
                 texts = [found[0].text if (found := ours[name].decode(e)) else "" for e in emissions]
-                return time.perf_counter() - begin, texts
+                return time.process_time() - begin, texts
             assert peer is not None and peer.stdin is not None and peer.stdout is not None
             peer.stdin.write(name + "\n")
             peer.stdin.flush()
