@@ -36,7 +36,7 @@ class Transcript:
 
 def greedy(recognizer: Recognizer) -> Decode:
     """The best symbol of every frame."""
-    return lambda log_probs: recognizer.text(torch.from_numpy(np.ascontiguousarray(log_probs)))
+    return lambda log_probs: recognizer.text(torch.from_numpy(np.array(log_probs)))
 
 
 def transcripts(emissions: Path, decode: Decode) -> Iterator[Transcript]:
