@@ -20,10 +20,11 @@ from speechssl.units.model import UnitModel
 
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
+    from speechssl.recognition.model import Recognizer
     from speechssl.units.vocoder import Vocoder
 
-__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_unit_model", "load_vocoder",
-           "read_audio"]  # fmt: skip
+__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_recognizer", "load_unit_model",
+           "load_vocoder", "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -49,6 +50,13 @@ def load_codec(folder: str | Path) -> "Codec":
     from speechssl.units import codec
 
     return codec.load(folder)
+
+
+def load_recognizer(folder: str | Path, *, offline: bool = False) -> "Recognizer":
+    """A recogniser that recipes.ctc made: `transcribe` gives the text of a recording."""
+    from speechssl.recognition.model import load_recognizer
+
+    return load_recognizer(folder, offline=offline)
 
 
 def load_vocoder(folder: str | Path) -> "Vocoder":

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from speechssl import config, files
+from speechssl.data.samples import samples_at
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.collapse import best_path
 from speechssl.decoders.vocabulary import Vocabulary
@@ -26,8 +27,8 @@ from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import OVERLAP_S, WINDOW_S, EncoderCard, Pretrained
 from speechssl.errors import CheckpointError
 from speechssl.nn.frame_head import FrameHead, Head
+from speechssl.nn.lengths import frame_rule
 from speechssl.recognition.emissions import Emissions
-from speechssl.units.model import frame_rule, samples_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,6 +110,11 @@ class Recognizer:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    @property
+    def pretrained(self) -> Pretrained:
+        """Encoder and head as an encoder whose only layer, 0, are log probabilities."""
+        return Pretrained(self.emissions, self.encoder_card, stored_sha256=self.sha256)
+
     def to(self, device: str | torch.device) -> "Recognizer":
         """Itself, moved to a device."""
         self.emissions.to(device)
@@ -129,14 +135,12 @@ class Recognizer:
 
     def log_probs(self, wav: Tensor, *, window_s: float = WINDOW_S, overlap_s: float = OVERLAP_S) -> Tensor:
         """Log probabilities [T, V] of one utterance [S] at `sample_rate`; T = 0 for too few samples."""
-        pretrained = Pretrained(self.emissions, self.encoder_card)
-        return pretrained.features_long(wav.to(self.device), 0, window_s=window_s, overlap_s=overlap_s)
+        return self.pretrained.features_long(wav.to(self.device), 0, window_s=window_s, overlap_s=overlap_s)
 
     @torch.inference_mode()
     def log_probs_batch(self, waves: list[Tensor]) -> list[Tensor]:
         """The same of several utterances [S] in one padded pass; equal up to rounding."""
-        pretrained = Pretrained(self.emissions, self.encoder_card)
-        normal = [pretrained.normalize(wave.to(self.device)) for wave in waves]
+        normal = [self.pretrained.normalize(wave.to(self.device)) for wave in waves]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         found, frames = self.emissions(nn.utils.rnn.pad_sequence(normal, batch_first=True), lengths)
         return [rows[:length] for rows, length in zip(found, frames.tolist(), strict=True)]
@@ -154,8 +158,8 @@ class Recognizer:
             format=FORMAT, name=self.card.name, encoder=dataclasses.replace(self.encoder_card, config=resolved),
             head=self.emissions.head.config, vocabulary_sha256=self.vocabulary.sha256,
             num_symbols=len(self.vocabulary), sample_rate=self.sample_rate, rate_hz=self.rate_hz,
-            frame_rule=frame_rule(self.emissions), sha256=self.sha256, licence=self.card.licence,
-            training=self.card.training,
+            frame_rule=frame_rule(self.emissions.receptive_field, self.emissions.hop), sha256=self.sha256,
+            licence=self.card.licence, training=self.card.training,
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -191,6 +195,11 @@ class Recognizer:
         if _plain(found.describe()) != _plain(card):
             raise CheckpointError(f"{path}: card.json does not describe the files beside it; it was changed")
         return found
+
+
+def load_recognizer(spec: str | Path, *, offline: bool = False) -> Recognizer:
+    """A recogniser from a folder of ours. Raises CheckpointError."""
+    return Recognizer.load(spec)
 
 
 def is_recognizer(folder: Path) -> bool:
