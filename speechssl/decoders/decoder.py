@@ -1,10 +1,9 @@
 """From log probabilities to the n best texts with times and confidences: greedy, or a beam with a language model.
 
 Why not a library (looked at in November 2026, Python 3.11): pyctcdecode 0.5.0 (January 2023) wants numpy < 2;
-flashlight-text 0.0.7 (March 2024), which torchaudio's `ctc_decoder` is made of, needs KenLM for any language model, and
-KenLM comes as source that needs a compiler (three minutes here), reads binary models into memory unchecked, and has no
-way to train one from Python. This one is numpy alone, sums over alignments exactly (flashlight keeps the best of
-hypotheses with one state), finds words without a symbol between them, and takes chunks. docs/decoding.md has speeds.
+flashlight-text 0.0.7 (March 2024), which torchaudio's `ctc_decoder` is made of, takes language models through KenLM,
+which comes as source that needs a compiler and cannot train a model from Python. This one is numpy alone, sums over
+alignments exactly, finds words without a symbol between them, and takes chunks. docs/decoding.md has speeds.
 T frames, V symbols.
 """
 

@@ -151,10 +151,9 @@ class _Tree:
         self._place = np.full(1024, -1)
 
     def places(self, nodes: IntArray) -> IntArray:
-        """Where among `nodes` [B] the parent of each is, -1 where it is not."""
+        """Where among `nodes` [B] the parent of each is, -1 where it is not. The root counts as its own."""
         self._place[nodes] = np.arange(len(nodes))
         found = self._place[self.parent[nodes]]
-        found[nodes == 0] = -1  # the root has no parent
         self._place[nodes] = -1
         return found
 
