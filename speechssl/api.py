@@ -52,11 +52,14 @@ def load_codec(folder: str | Path) -> "Codec":
     return codec.load(folder)
 
 
-def load_recognizer(folder: str | Path, *, offline: bool = False) -> "Recognizer":
-    """A recogniser that recipes.ctc made: `transcribe` gives the text of a recording."""
+def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recognizer":
+    """A recogniser: the folder that recipes.ctc made, a Hugging Face folder, or fairseq's file with its dictionary.
+
+    `transcribe` gives the text of a recording. language: of MMS's adapters.
+    """
     from speechssl.recognition.model import load_recognizer
 
-    return load_recognizer(folder, offline=offline)
+    return load_recognizer(spec, language=language)
 
 
 def load_vocoder(folder: str | Path) -> "Vocoder":

@@ -4,10 +4,11 @@
     speechssl transcribe data/dev --model exp/ctc/recognizer -o exp/dev --device cuda
     speechssl transcribe talk.wav --model exp/ctc/recognizer -o -            prints them
 
---model: the folder that recipes.ctc wrote (recognizer/). Greedy: the best symbol of every frame. Long recordings are
-done in windows (--window) of which --overlap seconds at either end are computed and left out. Log probabilities stay in
-OUT/emissions, with failures.tsv (every utterance that could not be used, and why); a run that was stopped or killed
-goes on where it was when the same command is given again.
+--model: the folder that recipes.ctc wrote (recognizer/), a Hugging Face folder of a fine-tuned model (Wav2Vec2ForCTC,
+HubertForCTC, WavLMForCTC …, MMS with --language), or fairseq's checkpoint beside its dict.ltr.txt. Greedy: the best
+symbol of every frame. Long recordings are done in windows (--window) of which --overlap seconds at either end are
+computed and left out. Log probabilities stay in OUT/emissions, with failures.tsv (every utterance that could not be
+used, and why); a run that was stopped or killed goes on where it was when the same command is given again.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 stopped early, or nothing could be used.
 """
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="output folder, or - to print")
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a recogniser")
     parser.add_argument("--format", default="text", choices=("text",), help="of what is written (default text)")
-    parser.add_argument("--offline", action="store_true", help="never use the network")
+    parser.add_argument("--language", metavar="CODE", help="of adapters in a model of many languages (MMS): eng, fra")
     _extraction.add_running(parser)
 
 
@@ -53,12 +54,12 @@ def _write(args: argparse.Namespace, output: str, *, printed: bool = False) -> i
 
     if args.kernel == "fast":
         raise ConfigError("--kernel fast has no form for recognisers: leave it out")
-    recognizer = load_recognizer(args.model, offline=args.offline)  # before anything is computed
+    recognizer = load_recognizer(args.model, language=args.language)  # before anything is computed
     running = _extraction.running(args) | {"kernel": "plain"}
     if printed:
         running["options"] = dataclasses.replace(running["options"], workers=0, quiet=True)
     emissions = Path(output) / "emissions"
-    spec = ModelSpec(recognizer=args.model, offline=args.offline)
+    spec = ModelSpec(recognizer=args.model, language=args.language)
     report = run_features(_extraction.open_input(args), emissions, spec, format="npz", **running)
     if report.finished:
         text = transcripts.write(

@@ -146,6 +146,7 @@ class ModelSpec:
     codec: str | None = None  # folder
     num_codebooks: int | None = None  # the first so many of the codec's; None: all
     recognizer: str | None = None  # folder
+    language: str | None = None  # of a recogniser's adapters
 
     def identify(self, kind: Literal["units", "features"]) -> ModelIdentity:
         """Which model this is. Cheap for a unit model: its card is read, not its weights."""
@@ -168,7 +169,7 @@ class ModelSpec:
         if self.recognizer is not None:
             from speechssl.recognition.model import load_recognizer
 
-            return load_recognizer(self.recognizer, offline=self.offline).pretrained, 0, None
+            return load_recognizer(self.recognizer, language=self.language).pretrained, 0, None
         pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
         if self.unit_model is not None:
             units = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)

@@ -26,6 +26,7 @@ from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import OVERLAP_S, WINDOW_S, EncoderCard, Pretrained
 from speechssl.errors import CheckpointError
+from speechssl.nn.adapters import add_adapters, bottleneck_of
 from speechssl.nn.frame_head import FrameHead, Head
 from speechssl.nn.lengths import frame_rule
 from speechssl.recognition.emissions import Emissions
@@ -62,6 +63,7 @@ class StoredCard:
     rate_hz: float
     frame_rule: str
     sha256: str  # `Recognizer.sha256`
+    adapters: int = 0  # channels of the bottleneck behind each block; 0: none
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -159,7 +161,7 @@ class Recognizer:
             head=self.emissions.head.config, vocabulary_sha256=self.vocabulary.sha256,
             num_symbols=len(self.vocabulary), sample_rate=self.sample_rate, rate_hz=self.rate_hz,
             frame_rule=frame_rule(self.emissions.receptive_field, self.emissions.hop), sha256=self.sha256,
-            licence=self.card.licence, training=self.card.training,
+            adapters=bottleneck_of(encoder), licence=self.card.licence, training=self.card.training,
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -197,8 +199,17 @@ class Recognizer:
         return found
 
 
-def load_recognizer(spec: str | Path, *, offline: bool = False) -> Recognizer:
-    """A recogniser from a folder of ours. Raises CheckpointError."""
+def load_recognizer(spec: str | Path, *, language: str | None = None) -> Recognizer:
+    """A recogniser from a folder of ours, a Hugging Face folder, or fairseq's checkpoint beside its dictionary.
+
+    language: of MMS's adapters. Raises CheckpointError.
+    """
+    if not (Path(spec) / "card.json").is_file():
+        from speechssl.recognition.foreign import from_elsewhere
+
+        return from_elsewhere(spec, language=language)
+    if language is not None:
+        raise CheckpointError(f"{spec}: language={language!r} has no effect on a recogniser of ours")
     return Recognizer.load(spec)
 
 
@@ -225,6 +236,8 @@ def _build(card: StoredCard) -> Emissions:
     """The model on the meta device: no memory whatever the card says."""
     encoder = encoder_files.build_empty(card.encoder.family, card.encoder.config)
     with torch.device("meta"):
+        if card.adapters:
+            add_adapters(encoder, card.adapters)
         return Emissions(encoder, FrameHead(card.head, encoder, card.num_symbols))
 
 
