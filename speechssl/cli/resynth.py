@@ -75,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     if show:
         print(file=sys.stderr)
     if args.json:
-        print(json.dumps(dataclasses.asdict(report), indent=2))
+        factor = report.wall_s / report.seconds if report.made else None  # units included
+        print(json.dumps({**dataclasses.asdict(report), "real_time_factor": factor}, indent=2))
         return report.exit_code
     speed = f", {report.seconds / report.wall_s:.3g}x real time" if report.made else ""
     failed = f", {report.failed} could not be spoken (failures.tsv)" if report.failed else ""

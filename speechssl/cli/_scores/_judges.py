@@ -1,0 +1,125 @@
+"""Networks of other packages that judge speech, each optional: speaker similarity, DNSMOS, a recogniser."""
+
+import argparse
+import importlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_RATE = 16000  # Hz, of all of them
+
+
+class Judge(Protocol):
+    """Hears real and made speech, one utterance after the other."""
+
+    def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
+        """One utterance."""
+
+    def scores(self) -> dict[str, Any]:
+        """Over all of them."""
+
+
+def make_judges(args: argparse.Namespace) -> list[Judge]:
+    """Those that were asked for. ConfigError where a package is missing."""
+    judges: list[Judge] = []
+    if args.similarity:
+        judges.append(Similarity())
+    if args.dnsmos:
+        judges.append(Dnsmos())
+    if args.cer:
+        judges.append(Recognition(args.cer, args.recognizer, args.language))
+    return judges
+
+
+class Similarity:
+    """Mean cosine of resemblyzer's speaker embeddings of real and made."""
+
+    def __init__(self) -> None:
+        self.package = _load("resemblyzer", "--similarity")
+        self.encoder = self.package.VoiceEncoder("cpu", verbose=False)
+        self.cosines: list[float] = []
+
+    def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
+        """The embeddings have length 1."""
+        one, other = (self.encoder.embed_utterance(self.package.preprocess_wav(wav, source_sr=rate))
+                      for wav in (real, made))  # fmt: skip
+        self.cosines.append(float(one @ other))
+
+    def scores(self) -> dict[str, Any]:
+        """`similarity`."""
+        return {"similarity": sum(self.cosines) / len(self.cosines)}
+
+
+class Dnsmos:
+    """Mean overall DNSMOS (P.835) of real and made."""
+
+    def __init__(self) -> None:
+        self.package = _load("speechmos.dnsmos", "--dnsmos", "speechmos")
+        self.found: list[tuple[float, float]] = []
+
+    def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
+        """Samples beyond full scale are clipped."""
+        one, other = (self.package.run(at_16k(wav, rate).clip(-1, 1), sr=_RATE, return_df=False)["ovrl_mos"]
+                      for wav in (real, made))  # fmt: skip
+        self.found.append((float(one), float(other)))
+
+    def scores(self) -> dict[str, Any]:
+        """`dnsmos_real` and `dnsmos_made`."""
+        real, made = (sum(side) / len(side) for side in zip(*self.found, strict=True))
+        return {"dnsmos_real": real, "dnsmos_made": made}
+
+
+class Recognition:
+    """Character error rate of what faster-whisper hears, over all characters; case and punctuation do not count."""
+
+    def __init__(self, text: str, model: str, language: str | None) -> None:
+        from pathlib import Path
+
+        from speechssl.data.lines import read_lines
+
+        package, self.jiwer = _load("faster_whisper", "--cer", "faster-whisper"), _load("jiwer", "--cer")
+        if not Path(model).is_dir():
+            raise ConfigError(f"--recognizer {model}: not a folder; no model is downloaded")
+        self.texts = dict(line.split(" ", 1) for _, line in read_lines(text) if " " in line)
+        self.model, self.language = package.WhisperModel(model, device="cpu", compute_type="int8"), language
+        self.heard: list[tuple[str, str, str]] = []
+
+    def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
+        """An utterance without text is an error."""
+        if name not in self.texts:
+            raise ConfigError(f"--cer: there is no text of utterance {name!r}")
+        self.heard.append((plain(self.texts[name]), self._hear(real, rate), self._hear(made, rate)))
+
+    def scores(self) -> dict[str, Any]:
+        """`cer_real` and `cer_made`."""
+        texts, real, made = map(list, zip(*self.heard, strict=True))
+        return {"cer_real": self.jiwer.cer(texts, real), "cer_made": self.jiwer.cer(texts, made)}
+
+    def _hear(self, wav: "np.ndarray", rate: int) -> str:
+        parts, _ = self.model.transcribe(at_16k(wav, rate).astype("float32"), language=self.language)
+        return plain(" ".join(part.text for part in parts))
+
+
+def plain(text: str) -> str:
+    """Lower case, letters and digits, single spaces."""
+    kept = "".join(letter if letter.isalnum() else " " for letter in text.lower())
+    return " ".join(kept.split())
+
+
+def at_16k(wav: "np.ndarray", rate: int) -> "np.ndarray":
+    """Resampled where it must be."""
+    if rate == _RATE:
+        return wav
+    import soxr
+
+    return soxr.resample(wav, rate, _RATE, quality="HQ")
+
+
+def _load(module: str, option: str, package: str = "") -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"{option} needs a package: pip install {package or module} ({error})") from None

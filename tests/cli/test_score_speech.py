@@ -1,0 +1,118 @@
+"""speechssl score speech: synthetic against real recordings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechssl.cli import main
+from speechssl.cli._scores._judges import plain
+from speechssl.metrics.cepstral import align, distortion, mel_cepstra
+
+
+def tone(hz: float, seconds: float, seed: int) -> np.ndarray:
+    time = np.arange(round(16000 * seconds)) / 16000
+    return 0.2 * sum(np.sin(2 * np.pi * hz * k * time) / k for k in (1, 2, 3)) + np.random.default_rng(seed).normal(
+        0, 0.01, len(time)
+    )
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tones, made an octave higher and a tenth longer; one more on either side."""
+    root = tmp_path_factory.mktemp("speech")
+    for side, factor, longer in (("real", 1, 1.0), ("made", 2, 1.1)):
+        (root / side).mkdir()
+        for number, hz in enumerate((100, 160)):
+            soundfile.write(root / side / f"u{number}.wav", tone(hz * factor, 0.6 * longer, number), 16000)
+        soundfile.write(root / side / f"only_{side}.wav", tone(100, 0.3, 9), 16000)
+    return root
+
+
+def score(folders: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, dict[str, Any]]:
+    code = main(["score", "speech", str(folders / "real"), str(folders / "made"), "--json", *options])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else {"error": captured.err}
+
+
+def test_everything_is_as_it_was_made(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("librosa")
+    code, row = score(folders, capsys)
+    assert code == 1 and row["one_side_only"] == 2 and row["utterances"] == 2
+    assert row["duration_error"] == pytest.approx(0.1, abs=1e-3)
+    assert row["duration_ratio"] == pytest.approx(1.1, abs=1e-3)
+    assert row["f0_rmse_cents"] == pytest.approx(1200, rel=0.02) and row["f0_gross_error"] == 1.0
+    assert row["f0_correlation"] == pytest.approx(1.0, abs=0.01) and row["f0_voicing_error"] < 0.1
+
+
+def test_the_distortion_is_over_all_aligned_frames(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, row = score(folders, capsys, "--no-f0", "--allow-missing")
+    pairs = []
+    for number in range(2):
+        one, other = (mel_cepstra(soundfile.read(folders / side / f"u{number}.wav")[0], 16000)
+                      for side in ("real", "made"))  # fmt: skip
+        path = align(one, other)
+        pairs.append((one[path.one], other[path.other]))
+    expected = distortion(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
+    assert code == 0 and row["mcd_db"] == pytest.approx(expected, rel=1e-4) and "f0_rmse_hz" not in row
+    assert score(folders, capsys, "--no-f0", "--align", "none")[1]["mcd_db"] > row["mcd_db"]
+
+
+def test_the_same_speech_has_no_distance_and_units_have_a_bitrate(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = str(folders / "real")
+    assert main(["units", real, "-o", str(tmp_path / "units"), "--workers", "0", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["score", "speech", real, real, "--no-f0", "--units", str(tmp_path / "units")]) == 0
+    lines = capsys.readouterr().out
+    assert "distortion  0.00 dB" in lines and "made / real in time      1.000" in lines
+    assert main(["score", "units", str(tmp_path / "units"), "--json"]) in (0, 1)
+    expected = json.loads(capsys.readouterr().out)["bitrate"]
+    assert f"{expected:.1f} bit/s" in lines
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--cer", "text"), "go together"),
+        (("--units", "nowhere"), "nowhere"),
+        (("--similarity",), "resemblyzer"),
+        (("--dnsmos",), "speechmos"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    options: tuple[str, ...], said: str, folders: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for package in ("resemblyzer", "speechmos.dnsmos", "speechmos"):
+        monkeypatch.setitem(__import__("sys").modules, package, None)
+    code, row = score(folders, capsys, "--no-f0", *options)
+    assert code == 2 and said in row["error"]
+
+
+def test_nothing_in_common_is_an_error(folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "other.wav", tone(100, 0.3, 9), 16000)
+    assert main(["score", "speech", str(folders / "real"), str(tmp_path), "--no-f0"]) == 2
+    assert "nothing to compare" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "package"), [("--similarity", "resemblyzer"), ("--dnsmos", "speechmos.dnsmos")])
+def test_other_packages_judge_where_they_are_installed(
+    option: str, package: str, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(package, reason=f"pip install {package}")
+    real = str(folders / "real")
+    assert main(["score", "speech", real, real, "--no-f0", "--json", option]) == 0
+    row = json.loads(capsys.readouterr().out)
+    if option == "--similarity":
+        assert row["similarity"] == pytest.approx(1.0, abs=1e-4)
+    else:
+        assert 1 <= row["dnsmos_real"] == row["dnsmos_made"] <= 5
+
+
+def test_texts_are_compared_without_case_and_punctuation() -> None:
+    assert plain(" Größe, 3 Äpfel!  ") == "größe 3 äpfel"
