@@ -1,17 +1,18 @@
 """fairseq checkpoints (`.pt`) of wav2vec 2.0, HuBERT, data2vec, WavLM, SEW, UniSpeech-SAT; fairseq is not needed.
+Those of the first wav2vec and vq-wav2vec: `fairseq_wav2vec`.
 
 Read are pre-trained models and fine-tuned ones (the encoder inside; the head is left out and reported), settings as an
 argparse `Namespace` (`args`, before 2021), as omegaconf objects or as plain dicts (`cfg`), microsoft's flat `cfg`, and
 s3prl's conversions (`task_cfg`, `model_cfg`, `model_weight`).
 """
 
-import ast
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from speechssl.convert import files, keys, tables, weights
+from speechssl.convert import fairseq_wav2vec, files, keys, tables, weights
+from speechssl.convert.conv_layers import parse_conv_layers
 from speechssl.convert.normalization import Normalization
 from speechssl.convert.settings import plain
 from speechssl.encoders.pretrained import Pretrained
@@ -20,8 +21,6 @@ from speechssl.errors import CheckpointError
 EPS = 1e-5  # torch's layer_norm over the whole waveform
 _ENCODER_PREFIXES = ("w2v_encoder.w2v_model.", "encoder.w2v_model.", "encoder.w2v_encoder.w2v_model.", "w2v_model.")
 _HEAD = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")  # of CTC
-_MOST_CONVOLUTIONS = 64
-_LONGEST_TEXT = 10_000
 
 
 def is_tree(tree: Mapping[Any, Any]) -> bool:
@@ -40,8 +39,10 @@ def load(tree: Mapping[Any, Any], *, where: str, normalization: Normalization, n
     state = tree["model_weight"] if source == "s3prl" else tree["model"]
     tensors, dropped = _encoder_tensors(state, where)
     settings = _settings(tree, where)
-    stated, model = _normalize(settings), _pretraining_model(settings, where)
-    decided = normalization.decide(stated, where)
+    decided = normalization.decide(_normalize(settings), where)
+    if fairseq_wav2vec.is_state(tensors):
+        return fairseq_wav2vec.load(tensors, settings["model"], dropped, where=where, normalization=decided, name=name)
+    model = _pretraining_model(settings, where)
     family = _family(tensors, dropped, model)
     values = to_our_config(family, model, tensors, where=where)
     tensors = weights.fold_weight_norm(tensors, where=where)
@@ -179,39 +180,3 @@ def to_our_config(
             "relative_norm": "layer_norm" in str(model.get("norm_rel_ebd", "none")),
         }
     return values
-
-
-def parse_conv_layers(text: object, *, where: str) -> list[list[int]]:
-    """fairseq's `conv_feature_layers`, Python text such as `[(512, 10, 5)] + [(512, 3, 2)] * 4`, without running it."""
-    try:
-        if isinstance(text, str) and len(text) > _LONGEST_TEXT:
-            raise ValueError("too long")
-        layers = _arithmetic(ast.parse(text.strip(), mode="eval").body) if isinstance(text, str) else text
-        triples = [list(layer) for layer in layers]  # type: ignore[union-attr]
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError, OverflowError) as error:
-        raise CheckpointError(f"{where}: conv_feature_layers {str(text)[:80]!r} is not a list of triples") from error
-    if not triples or any(len(t) != 3 or any(type(v) is not int for v in t) for t in triples):
-        raise CheckpointError(f"{where}: conv_feature_layers {str(text)[:80]!r} is not a list of triples")
-    return triples
-
-
-def _arithmetic(node: ast.expr) -> Any:
-    """Integers, lists and tuples, `+` and `*`: nothing else, and nothing large."""
-    match node:
-        case ast.Constant(value=int(value)):
-            return value
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            return [_arithmetic(item) for item in items]
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            result = _arithmetic(left) + _arithmetic(right)
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            a, b = _arithmetic(left), _arithmetic(right)
-            a, b = (b, a) if isinstance(a, int) else (a, b)
-            if not isinstance(a, list) or not isinstance(b, int) or not 0 <= b <= _MOST_CONVOLUTIONS:
-                raise ValueError("a list times a small integer")
-            result = a * b
-        case _:
-            raise ValueError(f"not allowed here: {ast.dump(node)[:80]}")
-    if not isinstance(result, list) or len(result) > _MOST_CONVOLUTIONS:
-        raise ValueError("too long")
-    return result
