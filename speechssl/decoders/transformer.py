@@ -10,6 +10,7 @@ B utterances, S frames, T tokens, W hypotheses, C channels, V symbols.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,7 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError, DataError
-from speechssl.nn.decoder_blocks import DecoderBlock, InputDropout, Memory, Past
+from speechssl.nn.decoder_blocks import (
+    CausalAttention,
+    DecoderBlock,
+    InputDropout,
+    Memory,
+    PackedFeedForward,
+    Past,
+    Places,
+)
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.positional import sinusoids
 
@@ -57,25 +66,25 @@ class State:
     memories: list[Memory]  # of each block, with attention to frames
     mask: Tensor | None  # [B, 1, 1, S], True at real frames
     pasts: list[Past]
-    owners: Tensor  # [B, w, T] int64: the slots of each hypothesis' past
-    width: int  # W: slots, the most hypotheses
+    places: Places
+    ffns: list[Callable[[Tensor], Tensor]]  # of each block
 
     @property
     def length(self) -> int:
         """T: tokens that were read."""
-        return self.owners.shape[2]
+        return self.places.length
 
     def follow(self, parents: Tensor) -> None:
-        """Hypothesis i goes on from what was hypothesis parents[b, i]: [B, w] int64, w at most W."""
-        self.owners = self.owners.gather(1, parents.unsqueeze(-1).expand(-1, -1, self.length))
+        """Hypothesis i goes on from what was hypothesis parents[b, i]: [B, w] int64, w at most the width at `start`."""
+        self.places.follow(parents)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with the utterances [B'] alone."""
         self.memories = [memory.rows(rows) for memory in self.memories]
         self.mask = None if self.mask is None else self.mask.index_select(0, rows)
         for past in self.pasts:
-            past.rows(rows)
-        self.owners = self.owners.index_select(0, rows)
+            past.keep(rows)
+        self.places.keep(rows)
 
 
 class Model(nn.Module):
@@ -126,22 +135,21 @@ class Model(nn.Module):
         if frames is not None:
             memories = [layer.cross.remember(frames) for layer in self.layers if layer.cross is not None]
         weight = self.embedding.weight
-        pasts = [Past(batch, width, self.config.dim, like=weight) for _ in self.layers]
-        owners = torch.zeros(batch, 1, 0, dtype=torch.int64, device=weight.device)
-        return State(memories, self._mask(frames, lengths), pasts, owners, width)
+        pasts = [Past(batch, self.config.dim, like=weight) for _ in self.layers]
+        ffns = [PackedFeedForward.of(layer.ffn) for layer in self.layers]
+        return State(memories, self._mask(frames, lengths), pasts, Places(batch, width, weight.device), ffns)
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
         """Scores [B, w, V + 1] after one more token [B, w] of each hypothesis. The state moves on."""
-        place, slots = state.length, torch.arange(state.width, device=tokens.device)
-        own = slots[: tokens.shape[1]].expand(len(tokens), -1).unsqueeze(-1)
-        state.owners = torch.cat([state.owners, own], 2)
-        owned = None
-        if state.width > 1:  # [B, 1, w, T * W]: whether a slot of a place is mine
-            owned = (state.owners.unsqueeze(-1) == slots).flatten(2).unsqueeze(1)
-        x = self.embed(tokens, place, one=True)
+        places = state.places
+        places.merge(state.pasts)
+        place, rows, width = places.length, places.rows, places.width
+        places.add(tokens.shape[1])
+        owned, x = places.mask(), self.embed(tokens, place, one=True)
         for number, layer in enumerate(self.layers):
-            memory = state.memories[number] if state.memories else None
-            x = layer.step(x, state.pasts[number], place, owned, memory, state.mask)
+            past, memory = state.pasts[number], state.memories[number] if state.memories else None
+            attend = partial(_step, past=past, rows=rows, width=width, mask=owned)
+            x = layer.step(x, attend, memory, state.mask, state.ffns[number])
         return self.scores(x)
 
     def embed(self, tokens: Tensor, first: int = 0, *, one: bool = False) -> Tensor:
@@ -169,6 +177,10 @@ class Model(nn.Module):
         valid = valid_mask(lengths.to(frames.device), frames.shape[1])
         # An utterance without one real frame would ask for a softmax over nothing: let it look at its padding.
         return None if bool(valid.all()) else (valid | ~valid.any(1, keepdim=True))[:, None, None]
+
+
+def _step(attention: CausalAttention, x: Tensor, past: Past, rows: int, width: int, mask: Tensor | None) -> Tensor:
+    return attention.step(x, past, rows, width, mask)
 
 
 def shifted(targets: Tensor, end: int) -> Tensor:

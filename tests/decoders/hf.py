@@ -33,8 +33,9 @@ def speech_to_text(num_symbols: int, *, seed: int = 0, spread: float = 1.0, **ot
     )  # fmt: skip
     theirs = Speech2TextForConditionalGeneration(config).eval()
     with torch.no_grad():
-        for parameter in theirs.parameters():
-            parameter.copy_(torch.randn_like(parameter) * spread * 0.3)
+        for name, parameter in theirs.named_parameters():
+            norm = name.endswith("norm.weight")
+            parameter.copy_(torch.randn_like(parameter) * spread * 0.3 + norm)
         norm = theirs.model.decoder.layer_norm  # a channel that is always 1 keeps the padding symbol, theirs alone, out
         norm.weight[0], norm.bias[0] = 0, 1
         theirs.lm_head.weight[-1] = 0

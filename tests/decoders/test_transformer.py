@@ -91,14 +91,17 @@ def test_step_by_step_equals_all_at_once_and_batched_equals_alone(config: Config
 
 
 def test_hypotheses_that_part_and_die_keep_their_own_past() -> None:
-    """Random parents at every step, and utterances that end: each hypothesis scores as its own tokens alone do."""
+    """Random parents at every step, and utterances that end: each hypothesis scores as its own tokens alone do.
+
+    Long enough for pasts to be merged, again and again.
+    """
     decoder, generator = model(), torch.Generator().manual_seed(3)
     frames, lengths = frames_of(5, 4, 6)
     state, width = decoder.start(frames, lengths, width=3), 3
     tokens = torch.full((3, 1, 1), decoder.end)
     rows = torch.arange(3)
     decoder.step(tokens[:, :, -1], state)
-    for step in range(9):
+    for step in range(45):
         parents = torch.randint(tokens.shape[1], (len(tokens), width), generator=generator)
         new = torch.randint(7, (len(tokens), width), generator=generator)
         tokens = torch.cat([tokens.gather(1, parents.unsqueeze(-1).expand(-1, -1, tokens.shape[2])),
@@ -109,10 +112,13 @@ def test_hypotheses_that_part_and_die_keep_their_own_past() -> None:
             state.keep(kept)
             rows, tokens, new = rows[kept], tokens[kept], new[kept]
         scores = decoder.step(new, state)
+        if step not in (0, 3, 5, 20, 44):
+            continue
         for place, row in enumerate(rows.tolist()):
             for w in range(width):
                 alone = decoder(tokens[place, w : w + 1], frames[row : row + 1, : int(lengths[row])])
                 torch.testing.assert_close(scores[place, w], alone[0, -1], rtol=1e-4, atol=1e-4)
+    assert state.places.shared > 0 and state.places.rows < 45 * 3 * 2 // 3, "one row for what hypotheses share"
 
 
 def test_padding_and_later_tokens_change_nothing() -> None:

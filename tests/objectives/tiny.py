@@ -189,6 +189,51 @@ TINY: dict[str, list[Case]] = {
     "unit_bert": [
         Case({**STARTS, "dim": 16, "ffn_dim": 24, "num_layers": 2, "num_heads": 4, "max_positions": 64}, labels=True),
     ],
+    "unit_ctc": [
+        Case(
+            {
+                "num_symbols": 5,
+                "embedding": 12,
+                "augmentation": {"time": {"share": 0.2, "span": 3, "min_spans": 1}},
+                "dropout": {"residual": 0.0, "attention": 0.0, "activation": 0.0, "layer": 0.0},
+                "adaptor": {
+                    "kind": "conformer",
+                    "strides": [],
+                    "dim": 16,
+                    "ffn_dim": 24,
+                    "num_layers": 1,
+                    "num_heads": 2,
+                    "conv_kernel": 5,
+                },
+            },
+            labels=True,
+            targets=True,
+            codes=False,
+            lr=1e-2,
+        ),
+        Case(
+            {
+                "num_symbols": 5,
+                "embedding": 12,
+                "augmentation": {"time": {"share": 0.0}, "noise": 0.1},
+                "dropout": {"residual": 0.0, "attention": 0.0, "activation": 0.0, "layer": 0.0},
+                "adaptor": {
+                    "kind": "zipformer",
+                    "strides": [],
+                    "dim": 16,
+                    "ffn_dim": 24,
+                    "num_heads": 2,
+                    "num_blocks": [1, 1],
+                    "factors": [1, 2],
+                    "conv_kernel": 3,
+                },
+            },
+            labels=True,
+            targets=True,
+            codes=False,
+            lr=1e-2,
+        ),
+    ],
     "vq_wav2vec": [
         # five entries are few, and the noise keeps on choosing others
         Case(

@@ -67,6 +67,24 @@ def test_it_learns_units_and_the_model_says_them(tones: Path, learned: Path) -> 
         assert " ".join(map(str, units.tolist())) == stored[name][2]
 
 
+@pytest.mark.corpus
+def test_it_learns_a_few_utterances_of_real_speech_by_heart(corpora: Path, tmp_path: Path) -> None:
+    """Characters of four utterances of Mboshi, every one of them right in a beam search."""
+    table = (line.split("\t") for line in (corpora / "mboshi" / "utterances.tsv").read_text().splitlines())
+    found = [row for row in table if row[1] == "dev"][:4]
+    manifest = tmp_path / "four.jsonl"
+    rows = [
+        {"id": row[0], "audio": str(corpora / "mboshi" / "dev" / f"{row[0]}.opus"), "text": row[3]} for row in found
+    ]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert train(tmp_path / "run", data__train=manifest, data__valid=manifest, settings__ctc_weight=0.3,
+                 settings__adaptor__dim=64, settings__decoder__dim=64, encoder__num_mels=40, encoder__dim=80,
+                 training__updates=150, training__valid_every=150, training__save_every=150,
+                 search__max_tokens=80) == 0  # fmt: skip
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["best_accuracy"] > 0.98 and result["exact"] == 1
+
+
 def test_several_recordings_at_once_give_what_each_gives_alone(tones: Path, learned: Path) -> None:
     model = Seq2Seq.load(learned / "model")
     waves = [torch.from_numpy(read(tones / f"u0{k}.wav", sample_rate=16000).samples) for k in range(3)]

@@ -1,0 +1,147 @@
+"""Recognition of discrete units with CTC: units and texts in, a recogniser of units out. No audio is read.
+
+    python -m recipes.unit_asr recipes/conf/unit_asr.toml data.train=data/train 'data.units=["exp/units"]' ...
+    python -m recipes.unit_asr recipes/conf/tiny_unit_asr.toml data.train=data/train 'data.units=["exp/units"]' \\
+        data.valid=data/dev 'data.valid_units=["exp/dev-units"]'
+
+data.train and data.valid give utterances and their texts (a Kaldi data dir, a manifest), data.units one output folder
+of `speechssl units` (text, not merged) or file for each stream. Goes on from the newest checkpoint in the run's folder
+where there is one, bit for bit on a CPU. Writes into it: config.toml, log.jsonl, left_out.tsv, checkpoints/, best/ (by
+the validation's token error rate), recognizer/ (of the best) and result.json. Exit code: 0 trained to the end, 2
+stopped early or refused.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from recipes.ctc import Symbols, make_vocabulary, tell
+from recipes.shared import Stopping, count, run_recipe, start_folder
+from speechssl import config
+from speechssl.data.batch_plan import Batching
+from speechssl.data.corpus import open_corpus
+from speechssl.data.unit_batches import UnitBatches, UnitSet, open_units
+from speechssl.decoders.vocabulary import Vocabulary
+from speechssl.errors import ConfigError
+from speechssl.objectives import unit_ctc
+from speechssl.recognition.units import UnitRecognizer
+from speechssl.training import best
+from speechssl.training.distributed import Group
+from speechssl.training.loop import Trainer, Training
+from speechssl.training.optimizer import Optimizer, Schedule
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on."""
+
+    train: str
+    units: tuple[str, ...]  # of each stream
+    valid: str | None = None
+    valid_units: tuple[str, ...] = ()  # empty: as units
+    rate_hz: int = 50  # of files that do not say it
+    batching: Batching = field(default_factory=lambda: Batching(seconds=200.0, crop_s=40.0, min_s=0.1))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run."""
+
+    data: Data
+    run: str = "exp/unit_asr"  # the run's folder
+    vocabulary: Symbols = field(default_factory=Symbols)
+    settings: dict[str, Any] = field(default_factory=dict)  # of objectives.unit_ctc, but what follows from the data
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0  # of torch; 0: torch's own choice
+    seed: int = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the arguments say: TOML files and key=value overrides."""
+    return run_recipe(Run, train, __doc__, arguments)
+
+
+def train(run: Run, group: Group) -> int:
+    """One run, in this process as a member of `group`."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    folder = Path(run.run)
+    vocabulary = make_vocabulary(run)
+    data = open_data(run, run.data.train, run.data.units, vocabulary)
+    objective = build(run, data.sizes, vocabulary)  # before the folder: what cannot be built leaves nothing behind
+    log = start_folder(run, folder, group)
+    tell(data, "train", folder, log, group)
+    valid = None
+    if run.data.valid is not None:
+        valid = open_data(run, run.data.valid, run.data.valid_units or run.data.units, vocabulary, data.sizes)
+        tell(valid, "valid", folder, log, group)
+    log.line(f"unit_asr: {count(objective) / 1e6:.2f} M parameters, streams of {list(data.sizes)} units at "
+             f"{data.rate_hz} Hz, {data.rate_hz * sum(map(math.log2, data.sizes)):.0f} bit/s, "
+             f"{len(vocabulary)} symbols")  # fmt: skip
+
+    batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
+    valid_batches = None
+    if valid is not None:
+        valid_batches = UnitBatches(valid, run.data.batching, run.seed, group.rank, group.world)
+    settings = run.training
+    if valid is not None and settings.best is None:
+        settings = dataclasses.replace(settings, best="token_error_rate")
+    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
+                      folder=folder, log=log)  # fmt: skip
+    trainer.failures.update(data.failures)
+    trainer.resume()
+    stopping = Stopping()
+    result = trainer.run(batches, valid_batches, stop=stopping)
+    if stopping():
+        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+        return 2
+    state = trainer.whole_state(objective)
+    if group.first:
+        if trainer.best:
+            state = best.load(folder / "best")
+            result |= {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
+        facts = {"recipe": "recipes.unit_asr", "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
+                 "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
+        trained = build(run, data.sizes, vocabulary)
+        trained.load_state_dict(state)
+        name = f"CTC of units, {trainer.update} updates, seed {run.seed}"
+        recognizer = UnitRecognizer(trained.model, vocabulary, rate_hz=data.rate_hz, unit_models=data.models, name=name,
+                                    training=facts)  # fmt: skip
+        recognizer.save(folder / "recognizer")
+        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        log.line(f"recognizer in {folder / 'recognizer'}")
+    return 0
+
+
+def build(run: Run, sizes: tuple[int, ...], vocabulary: Vocabulary) -> unit_ctc.Objective:
+    """The objective, drawn from the run's seed."""
+    if fixed := sorted({"num_labels", "more_streams", "num_symbols", "blank"} & set(run.settings)):
+        raise ConfigError(f"settings.{fixed[0]} follows from the data: leave it out")
+    torch.manual_seed(run.seed)
+    values = {**run.settings, "num_labels": sizes[0], "more_streams": list(sizes[1:]), "num_symbols": len(vocabulary),
+              "blank": vocabulary.blank}  # fmt: skip
+    return unit_ctc.Objective(nn.Identity(), config.build(unit_ctc.Config, values))
+
+
+def open_data(
+    run: Run, spec: str, streams: tuple[str, ...], vocabulary: Vocabulary, sizes: tuple[int, ...] | None = None
+) -> UnitSet:
+    """Utterances with units and texts."""
+    adaptor = config.build(unit_ctc.AdaptorConfig, {"strides": [], **run.settings.get("adaptor", {})})
+    return open_units(open_corpus(spec), [Path(stream) for stream in streams], vocabulary.encode, sizes=sizes,
+                      longest_s=run.data.batching.crop_s, rate_hz=run.data.rate_hz,
+                      factor=math.prod(adaptor.strides))  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
