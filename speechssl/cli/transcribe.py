@@ -2,13 +2,18 @@
 
     speechssl transcribe recordings/ --model exp/ctc/recognizer -o out       out/text: id and words, a line each
     speechssl transcribe data/dev --model exp/ctc/recognizer -o exp/dev --device cuda
-    speechssl transcribe talk.wav --model exp/ctc/recognizer -o -            prints them
+    speechssl transcribe talk.wav --model exp/ctc/recognizer -o - --format srt      prints them, here as subtitles
+    speechssl transcribe data/dev --model exp/ctc/recognizer -o out --format ctm --beam 50 --lm lm.arpa
 
 --model: the folder that recipes.ctc wrote (recognizer/), a Hugging Face folder of a fine-tuned model (Wav2Vec2ForCTC,
-HubertForCTC, WavLMForCTC …, MMS with --language), or fairseq's checkpoint beside its dict.ltr.txt. Greedy: the best
-symbol of every frame. Long recordings are done in windows (--window) of which --overlap seconds at either end are
-computed and left out. Log probabilities stay in OUT/emissions, with failures.tsv (every utterance that could not be
-used, and why); a run that was stopped or killed goes on where it was when the same command is given again.
+HubertForCTC, WavLMForCTC …, MMS with --language), or fairseq's checkpoint beside its dict.ltr.txt. Greedy, the best
+symbol of every frame, or with --beam a prefix beam search with a language model (speechssl lm) and a lexicon. ctm,
+json, srt and textgrid say when each word was said, ctm and json how sure it is; long recordings are decoded in parts
+for them.
+
+Long recordings are done in windows (--window) of which --overlap seconds at either end are computed and left out. Log
+probabilities stay in OUT/emissions, with failures.tsv (every utterance that could not be used, and why); a run that was
+stopped or killed goes on where it was when the same command is given again.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 stopped early, or nothing could be used.
 """
@@ -28,7 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="output folder, or - to print")
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a recogniser")
-    parser.add_argument("--format", default="text", choices=("text",), help="of what is written (default text)")
+    parser.add_argument("--format", default="text", choices=("text", "ctm", "json", "srt", "textgrid"),
+                        help="what is written (default text); srt, textgrid: a file per recording")  # fmt: skip
+    parser.add_argument("--beam", type=int, default=1, metavar="N", help="texts kept after each frame; 1: greedy")
+    parser.add_argument("--lm", metavar="FILE", help="language model of words or symbols, ARPA (speechssl lm train)")
+    parser.add_argument("--lm-weight", type=float, default=0.5, metavar="W", help="of its log probabilities (0.5)")
+    parser.add_argument("--bonus", type=float, default=0.0, metavar="B", help="for each word, or symbol (0)")
+    parser.add_argument("--lexicon", metavar="FILE", help="lines of a word and its symbols")
+    parser.add_argument(
+        "--closed", action="store_true", help="words that lexicon or language model lack are not written"
+    )
     parser.add_argument("--language", metavar="CODE", help="of adapters in a model of many languages (MMS): eng, fra")
     _extraction.add_running(parser)
 
@@ -47,6 +61,7 @@ def _write(args: argparse.Namespace, output: str, *, printed: bool = False) -> i
     import dataclasses
     from pathlib import Path
 
+    from speechssl.decoders.decoder import Settings
     from speechssl.extract import transcripts
     from speechssl.extract.job import ModelSpec
     from speechssl.extract.run import run_features
@@ -55,18 +70,30 @@ def _write(args: argparse.Namespace, output: str, *, printed: bool = False) -> i
     if args.kernel == "fast":
         raise ConfigError("--kernel fast has no form for recognisers: leave it out")
     recognizer = load_recognizer(args.model, language=args.language)  # before anything is computed
+    settings = Settings(beam=args.beam, lm_weight=args.lm_weight, bonus=args.bonus)
+    if args.closed:
+        if args.lm is None and args.lexicon is None:
+            raise ConfigError("--closed needs --lexicon, or a language model of words")
+        settings = dataclasses.replace(settings, unknown=None)
+    lm, lexicon = (None if path is None else Path(path) for path in (args.lm, args.lexicon))
+    decoding = transcripts.Decoding(settings, lm, lexicon)
+    decoding.decoder(recognizer)  # says at once what does not fit
     running = _extraction.running(args) | {"kernel": "plain"}
     if printed:
         running["options"] = dataclasses.replace(running["options"], workers=0, quiet=True)
     emissions = Path(output) / "emissions"
     spec = ModelSpec(recognizer=args.model, language=args.language)
-    report = run_features(_extraction.open_input(args), emissions, spec, format="npz", **running)
+    corpus = _extraction.open_input(args)
+    report = run_features(corpus, emissions, spec, format="npz", **running)
     if report.finished:
-        text = transcripts.write(
-            emissions, Path(output), recognizer, transcripts.greedy(recognizer), format=args.format
-        )
+        places = {utterance.id: utterance for utterance in corpus.utterances}
+        written = transcripts.write(emissions, Path(output), recognizer, decoding, format=args.format, places=places)
+        for name in written.without[:3]:
+            print(f"{name}: the lexicon allows no text that fits, an empty one is written", file=sys.stderr)
+        text = written.path
         if printed:
-            sys.stdout.write(text.read_text(encoding="utf-8"))
+            files = sorted(text.iterdir()) if text.is_dir() else [text]
+            sys.stdout.write("\n".join(file.read_text(encoding="utf-8") for file in files))
             failures = (emissions / "failures.tsv").read_text(encoding="utf-8").split("\n")[1:-1]
             sys.stderr.writelines(f"skipped: {line}\n" for line in failures)
             return report.exit_code

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from speechssl.decoders.hypothesis import Word
 from speechssl.errors import DataError
@@ -62,6 +62,14 @@ def as_json(transcripts: Iterable[Transcript]) -> str:
     """A JSON object a line: id, recording, begin_s, duration_s, text, words with start_s, end_s, confidence."""
     rows = ({**asdict(t), "recording": t.recording or t.id} for t in transcripts)
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+
+
+def joined(transcripts: Sequence[Transcript]) -> Transcript:
+    """Utterances of one recording as one, in its time; `duration_s` is where the last of them ends."""
+    spoken = sorted(transcripts, key=lambda t: t.begin_s)
+    words = tuple(replace(w, start_s=t.begin_s + w.start_s, end_s=t.begin_s + w.end_s) for t in spoken for w in t.words)
+    first, end = spoken[0], max(t.begin_s + t.duration_s for t in spoken)
+    return Transcript(first.recording or first.id, " ".join(t.text for t in spoken if t.text), words, end)
 
 
 def as_textgrid(transcript: Transcript) -> str:

@@ -2,72 +2,152 @@
 
 OUT/emissions/          what `speechssl features` would leave: shards of log probabilities, failures.tsv, report.json
 OUT/text                Kaldi's `text`: id and words, a line each, in the corpus's order
-OUT/transcripts.json    by which recogniser, of which emissions
+OUT/ctm, OUT/json       with times and confidences of words; OUT/srt/ and OUT/textgrid/: a file for each recording
+OUT/transcripts.json    by which recogniser, of which emissions, decoded how
 
 The emissions stay (4 bytes per symbol and frame: 6.6 kB per second of 33 symbols), so that another way of decoding
 costs no second pass of the encoder, and a run that was killed goes on where it was.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
-import torch
 
+from speechssl.data.utterance import Utterance
+from speechssl.decoders import outputs
+from speechssl.decoders.cut import LONGEST, parts
+from speechssl.decoders.decoder import Decoder, Settings, load_decoder
+from speechssl.decoders.hypothesis import Word
+from speechssl.decoders.outputs import Transcript
+from speechssl.decoders.spelling import spelling_of
 from speechssl.errors import DataError
 from speechssl.extract import atomic
 from speechssl.extract.merge import SUMS
 from speechssl.extract.outputs import read_features
 from speechssl.recognition.model import Recognizer
 
-Decode = Callable[[np.ndarray], str]  # log probabilities [T, V] to text
-FORMATS = ("text",)
+LINES: dict[str, Callable[[Iterable[Transcript]], str]] = {
+    "text": outputs.as_text, "ctm": outputs.as_ctm, "json": outputs.as_json,
+}  # fmt: skip
+FILES: dict[str, Callable[[list[Transcript]], str]] = {
+    "srt": outputs.as_srt, "textgrid": lambda spoken: outputs.as_textgrid(outputs.joined(spoken)),
+}  # fmt: skip
+FORMATS = (*LINES, *FILES)
+_SUFFIX = {"srt": "srt", "textgrid": "TextGrid"}
 
 
 @dataclass(frozen=True)
-class Transcript:
-    """What was said in an utterance."""
+class Decoding:
+    """How log probabilities become texts."""
 
-    id: str
-    text: str
+    settings: Settings = field(default_factory=Settings)
+    lm: Path | None = None  # ARPA, of words or symbols
+    lexicon: Path | None = None
+
+    def decoder(self, recognizer: Recognizer) -> Decoder:
+        """Of a recogniser's symbols; files are read. ConfigError for settings that do not fit them."""
+        return load_decoder(spelling_of(recognizer.vocabulary), self.settings, lm=self.lm, lexicon=self.lexicon)
+
+    def facts(self) -> dict[str, object]:
+        """What transcripts.json says of it."""
+        if self.settings.beam == 1:
+            return {"decoding": "greedy"}
+        files = {"lm_sha256": self.lm, "lexicon_sha256": self.lexicon}
+        hashes = {name: atomic.sha256(path) for name, path in files.items() if path is not None}
+        return {"decoding": "beam", **asdict(self.settings), **hashes}
 
 
-def greedy(recognizer: Recognizer) -> Decode:
-    """The best symbol of every frame."""
-    return lambda log_probs: recognizer.text(torch.from_numpy(np.array(log_probs)))
+def decode(
+    decoder: Decoder, log_probs: np.ndarray, *, frame_s: float | None, longest: int = LONGEST
+) -> tuple[str, tuple[Word, ...]] | None:
+    """Text and words of an utterance; None where a lexicon allows nothing that fits.
+
+    With times (frame_s, seconds from frame to frame) a recording of more than `longest` frames is decoded in parts,
+    see `decoders.cut`: a language model begins anew in each.
+    """
+    if frame_s is None:
+        found = decoder.decode(log_probs)
+        return (found[0].text, ()) if found else None
+    texts: list[str] = []
+    words: list[Word] = []
+    for first, last in parts(log_probs, blank=decoder.spelling.blank, longest=longest):
+        found = decoder.decode(log_probs[first:last], frame_s=frame_s)
+        if not found:
+            return None
+        moved = (replace(w, start_s=w.start_s + first * frame_s, end_s=w.end_s + first * frame_s)
+                 for w in found[0].words)  # fmt: skip
+        texts.append(found[0].text)
+        words.extend(moved)
+    return " ".join(filter(None, texts)), tuple(words)
 
 
-def transcripts(emissions: Path, decode: Decode) -> Iterator[Transcript]:
-    """Ids and texts of a finished folder of log probabilities, in the corpus's order."""
+def transcripts(
+    emissions: Path, decoder: Decoder, places: Mapping[str, Utterance], *, frame_s: float, times: bool
+) -> Iterator[Transcript | str]:
+    """Of a finished folder of log probabilities, in the corpus's order; the id alone where nothing fits."""
     for name, log_probs in read_features(emissions):
-        yield Transcript(name, decode(log_probs))
+        found = decode(decoder, np.array(log_probs), frame_s=frame_s if times else None)
+        if found is None:
+            yield name
+            continue
+        place = places.get(name)
+        recording, begin = (place.recording or "", place.start_s or 0.0) if place is not None else ("", 0.0)
+        yield Transcript(name, *found, duration_s=len(log_probs) * frame_s, recording=recording, begin_s=begin)
 
 
-def write(emissions: Path, target: Path, recognizer: Recognizer, decode: Decode, *, format: str = "text") -> Path:
-    """Write the texts of `emissions` into `target`, whole or not at all; the file's path.
+@dataclass(frozen=True)
+class Written:
+    """path: the file, or the folder of a format that has a file for each recording. without: ids without a text."""
 
-    Raises DataError for an unknown format and for ids that a line cannot hold.
+    path: Path
+    without: tuple[str, ...] = ()
+
+
+def write(
+    emissions: Path, target: Path, recognizer: Recognizer, decoding: Decoding | None = None, *, format: str = "text",
+    places: Mapping[str, Utterance] | None = None,
+) -> Written:  # fmt: skip
+    """Write the texts of `emissions` into `target`, whole or not at all.
+
+    places: utterances by id, for formats that say where in a recording words are. An utterance that the lexicon allows
+    no text for has an empty one. Raises DataError for an unknown format and for ids that a line cannot hold.
     """
     if format not in FORMATS:
         raise DataError(f"unknown format {format!r} (known: {', '.join(FORMATS)})")
-    lines = []
-    for transcript in transcripts(emissions, decode):
-        if transcript.id.split() != [transcript.id]:
-            raise DataError(f"id {transcript.id!r} holds white space, which a line of text cannot")
-        lines.append(f"{transcript.id} {transcript.text}".rstrip() + "\n")
+    decoding = decoding or Decoding()
+    found, without = [], []
+    for spoken in transcripts(emissions, decoding.decoder(recognizer), places or {}, frame_s=1 / recognizer.rate_hz,
+                              times=format != "text"):  # fmt: skip
+        name = spoken if isinstance(spoken, str) else spoken.id
+        if format in ("text", "ctm") and name.split() != [name]:
+            raise DataError(f"id {name!r} holds white space, which a line of {format} cannot: --format json can")
+        without += [name] if isinstance(spoken, str) else []
+        found.append(Transcript(spoken, "") if isinstance(spoken, str) else spoken)
     facts = {
         "format": "speechssl-transcripts-1",
         "recognizer": recognizer.card.name,
         "recognizer_sha256": recognizer.sha256,
         "vocabulary_sha256": recognizer.vocabulary.sha256,
         "emissions": atomic.sha256(emissions / SUMS),
-        "decoding": "greedy",
-        "utterances": len(lines),
+        **decoding.facts(),
+        "utterances": len(found),
+        "without_text": without,
     }
-    atomic.write_text(target / "text", "".join(lines), "transcripts")
+    path = target / format
+    if format in LINES:
+        atomic.write_text(path, LINES[format](found), "transcripts")
+    else:
+        path.mkdir(exist_ok=True)
+        found.sort(key=lambda t: (t.recording or t.id, t.begin_s))
+        for recording, group in groupby(found, key=lambda t: t.recording or t.id):
+            name = quote(recording, safe=" ") + f".{_SUFFIX[format]}"
+            atomic.write_text(path / name, FILES[format](list(group)), "transcripts")
     atomic.write_text(
         target / "transcripts.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "transcripts"
     )
-    return target / "text"
+    return Written(path, tuple(without))
