@@ -12,8 +12,7 @@
 #   --seeds "0 1 2"         of which prompts are the test, of k-means, of untrained weights, of the part that the penalty is chosen on
 #   --transfer 200          utterances of each other corpus;  --num-units 100 -k of neighbours: --neighbours 5;  --workers 2  processes
 #   --data data --exp exp   folders for data dirs and results
-#   --tiny true             a miniature that ends within two minutes
-#   --stage 0 --stop-stage 4
+#   --tiny true             a miniature that ends within two minutes;  --stage 0 --stop-stage 4
 # EVERY LANGUAGE HAS ONE VOICE: they can be told apart without knowing a language. So no prompt is in train and test (lang), and
 # two more tests ask for the language itself: same_voice (English against Spanish, both spoken by Allison Smith) and transfer
 # (learned from the prompts, tested on other people's English and Russian over other channels).
@@ -28,68 +27,34 @@ absolute prompts corpora
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ../../utils/encoders.sh
-limit=0
-if "$tiny"; then seeds=0 num_units=20 transfer=5 workers=0 limit=16 data="$data/tiny" exp="$exp/tiny"; else data="$data/full"; fi
-scores="$exp/scores" layers=()
-if "$each_layer"; then layers=(--each-layer); fi
+if "$tiny"; then seeds=0 num_units=20 transfer=5 workers=0 limit=16 data="$data/tiny" exp="$exp/tiny"; else limit=0 data="$data/full"; fi
+scores="$exp/scores"
 # split TASK SEED: the labels to be learned and tested
 split() {
   case "$1" in
-    lang) args=(--labels "$data/s$2/test/utt2lang" --train-labels "$data/s$2/train/utt2lang") ;;
-    same_voice) args=(--labels "$data/s$2/test/same_voice" --train-labels "$data/s$2/train/same_voice") ;;
-    transfer) args=(--labels "$data/transfer/utt2lang" --train-labels "$data/s$2/train/utt2lang" --by "$data/transfer/utt2corpus") ;;
+    lang) args=(--labels "$data/s$2/test/utt2lang" --train-labels "$data/s$2/train/utt2lang" --allow-missing) ;;
+    same_voice) args=(--labels "$data/s$2/test/same_voice" --train-labels "$data/s$2/train/same_voice" --allow-missing) ;;
+    transfer) args=(--labels "$data/transfer/utt2lang" --train-labels "$data/s$2/train/utt2lang" --by "$data/transfer/utt2corpus" --allow-missing) ;;
   esac
 }
+utterances() {
+  local test="$data/s$2/test"
+  if [ "$1" = transfer ]; then test="$data/transfer"; fi
+  split "$1" "$2" # a prompt has 86 s
+  args=("$test" --train "$data/s$2/train" "${args[@]}" --validation-groups "$data/prompts/utt2prompt" --max-s 120)
+}
+units_of() { split "$1" "$2" && args=("$3" --train "$3" "${args[@]}"); }
 
 if at_stage 0 "$prompts -> Kaldi data dirs"; then
   if "$download"; then ../../tiny/ssl/local/download.sh "$prompts"; fi
   once "$data" local/prepare_data.py -- local/prepare_data.py --prompts "$prompts" ${corpora:+--corpora "$corpora"} \
     --seeds "$seeds" --transfer "$transfer" --limit "$limit" "$data"
 fi
-if at_stage 1 "encoders, and codebooks of training prompts -> units of everything"; then
-  for seed in $seeds; do
-    for encoder in $encoders $units; do make_small_encoder "$encoder" "$seed"; done
-    for model in $units; do
-      learn_units "$model" "$seed" "$data/s$seed/train"
-      once "$exp/units/$model.s$seed" "$data" "$exp/models/$model.s$seed" -- speechssl units "$data/prompts" \
-        "$data/transfer" --model "$exp/models/$model.s$seed" --workers "$workers" --quiet -o "$exp/units/$model.s$seed"
-    done
-  done
-fi
-if at_stage 2 "all layers averaged over time -> probes"; then
-  for seed in $seeds; do
-    for encoder in $encoders; do
-      for pooling in $poolings; do
-        for task in $tasks; do
-          out="$scores/${encoder}_$pooling.$task.s$seed.json" test="$data/s$seed/test"
-          split "$task" "$seed"
-          if [ "$task" = transfer ]; then test="$data/transfer"; fi
-          once "$out" "$data" "$exp/encoders/$encoder.s$seed" -- speechssl score utterances "$test" --train \
-            "$data/s$seed/train" "${args[@]}" --allow-missing --encoder "$exp/encoders/$encoder.s$seed" --pooling \
-            "$pooling" --validation-groups "$data/prompts/utt2prompt" --max-s 120 --seed "$seed" "${layers[@]}" -o "$out" # a prompt has 86 s
-        done
-      done
-    done
-  done
-fi
-if at_stage 3 "units -> nearest neighbours"; then
-  for seed in $seeds; do
-    for model in $units; do
-      own="$exp/units/$model.s$seed"
-      for task in $tasks; do
-        out="$scores/${model}_units.$task.s$seed.json"
-        split "$task" "$seed"
-        once "$out" "$data" "$own" -- speechssl score neighbours "$own" --train "$own" "${args[@]}" --allow-missing \
-          -k "$neighbours" -o "$out"
-      done
-    done
-  done
-fi
+if at_stage 1 "encoders, codebooks of training prompts -> all units"; then units_of_all "$data/sSEED/train" "$data/prompts" "$data/transfer"; fi
+if at_stage 2 "all layers averaged over time -> probes"; then probes_of_all; fi
+if at_stage 3 "units -> nearest neighbours"; then neighbours_of_all; fi
 if at_stage 4 "scores -> table"; then
-  columns=''
-  for task in $tasks; do
-    if [ "$task" != transfer ]; then columns+="$task "; continue; fi
-    while read -r corpus; do columns+="transfer@$corpus "; done < <(cut -d' ' -f2 "$data/transfer/utt2corpus" | sort -u)
-  done
-  ../../utils/class_table.py "$scores" "$(table_rows)" "$columns" "$seeds"
+  columns=" $tasks "
+  corpora=$(cut -d' ' -f2 "$data/transfer/utt2corpus" | sort -u | sed 's/^/transfer@/')
+  ../../utils/class_table.py "$scores" "$(table_rows)" "${columns/ transfer / $corpora }" "$seeds"
 fi

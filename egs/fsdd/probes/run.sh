@@ -25,50 +25,21 @@ cd "$(dirname "$0")"
 . ../../utils/encoders.sh
 limit=0
 if "$tiny"; then seeds=0 num_units=20 workers=0 limit=3 data="$data/tiny" exp="$exp/tiny"; else data="$data/full"; fi
-scores="$exp/scores" layers=()
-if "$each_layer"; then layers=(--each-layer); fi
+scores="$exp/scores"
 declare -A labels=([digit]=utt2digit [speaker]=utt2spk [digit_si]=utt2digit)
+utterances() {
+  args=("$data/test" --train "$data/train" --labels "$data/all/${labels[$1]}")
+  if [ "$1" = digit_si ]; then args=("$data/all" --folds "$data/all/utt2spk" --labels "$data/all/${labels[$1]}"); fi
+}
+units_of() {
+  args=("$3" --train "$3" --labels "$data/test/${labels[$1]}" --train-labels "$data/train/${labels[$1]}" --allow-missing)
+  if [ "$1" = digit_si ]; then args=("$3" --folds "$data/all/utt2spk" --labels "$data/all/${labels[$1]}"); fi
+}
 
 if at_stage 0 "$corpus -> Kaldi data dirs"; then
   once "$data" local/prepare_data.py -- local/prepare_data.py "$corpus" "$data" --limit "$limit"
 fi
-if at_stage 1 "encoders, and codebooks of $data/train -> units of all digits"; then
-  for seed in $seeds; do
-    for encoder in $encoders $units; do make_small_encoder "$encoder" "$seed"; done
-    for model in $units; do
-      learn_units "$model" "$seed" "$data/train"
-      once "$exp/units/$model.s$seed" "$data" "$exp/models/$model.s$seed" -- speechssl units "$data/all" --model \
-        "$exp/models/$model.s$seed" --workers "$workers" --quiet -o "$exp/units/$model.s$seed"
-    done
-  done
-fi
-if at_stage 2 "all layers averaged over time -> probes"; then
-  for seed in $seeds; do
-    for encoder in $encoders; do
-      for pooling in $poolings; do
-        for task in $tasks; do
-          out="$scores/${encoder}_$pooling.$task.s$seed.json" file="${labels[$task]}"
-          split=("$data/test" --train "$data/train" --labels "$data/all/$file")
-          if [ "$task" = digit_si ]; then split=("$data/all" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
-          once "$out" "$data" "$exp/encoders/$encoder.s$seed" -- speechssl score utterances "${split[@]}" --encoder \
-            "$exp/encoders/$encoder.s$seed" --pooling "$pooling" --seed "$seed" "${layers[@]}" -o "$out"
-        done
-      done
-    done
-  done
-fi
-if at_stage 3 "units -> nearest neighbours"; then
-  for seed in $seeds; do
-    for model in $units; do
-      for task in $tasks; do
-        out="$scores/${model}_units.$task.s$seed.json" file="${labels[$task]}" own="$exp/units/$model.s$seed"
-        split=("$own" --train "$own" --labels "$data/test/$file" --train-labels "$data/train/$file" --allow-missing)
-        if [ "$task" = digit_si ]; then split=("$own" --folds "$data/all/utt2spk" --labels "$data/all/$file"); fi
-        once "$out" "$data" "$own" -- speechssl score neighbours "${split[@]}" -k "$neighbours" -o "$out"
-      done
-    done
-  done
-fi
-if at_stage 4 "scores -> table"; then
-  ../../utils/class_table.py "$scores" "$(table_rows)" "$tasks" "$seeds"
-fi
+if at_stage 1 "encoders, and codebooks of $data/train -> units of all digits"; then units_of_all "$data/train" "$data/all"; fi
+if at_stage 2 "all layers averaged over time -> probes"; then probes_of_all; fi
+if at_stage 3 "units -> nearest neighbours"; then neighbours_of_all; fi
+if at_stage 4 "scores -> table"; then ../../utils/class_table.py "$scores" "$(table_rows)" "$tasks" "$seeds"; fi
