@@ -20,8 +20,18 @@ from speechssl.units.model import UnitModel
 
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
+    from speechssl.recognition.model import Recognizer
 
-__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_unit_model", "read_audio"]
+__all__ = [
+    "Audio",
+    "Pretrained",
+    "UnitModel",
+    "load_codec",
+    "load_encoder",
+    "load_recognizer",
+    "load_unit_model",
+    "read_audio",
+]
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -47,3 +57,13 @@ def load_codec(folder: str | Path) -> "Codec":
     from speechssl.units import codec
 
     return codec.load(folder)
+
+
+def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recognizer":
+    """A recogniser: the folder that recipes.ctc made, a Hugging Face folder, or fairseq's file with its dictionary.
+
+    `transcribe` gives the text of a recording. language: of MMS's adapters.
+    """
+    from speechssl.recognition.model import load_recognizer
+
+    return load_recognizer(spec, language=language)

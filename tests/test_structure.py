@@ -17,8 +17,9 @@ LEVELS = {
     "quantizers": 3,
     **dict.fromkeys(["encoders", "decoders", "vocoders"], 4),
     **dict.fromkeys(["objectives", "convert", "codecs"], 5),
+    "recognition": 6,
     "units": 6,  # above convert: a unit model finds its encoder in any readable format
-    **dict.fromkeys(["training", "extract", "report", "recognition", "generation"], 7),
+    **dict.fromkeys(["training", "extract", "report", "generation"], 7),
     **dict.fromkeys(["api", "cli", "__main__"], 8),
 }
 BANNED_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "marshal.loads"} | {

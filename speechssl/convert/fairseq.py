@@ -19,6 +19,7 @@ from speechssl.errors import CheckpointError
 
 EPS = 1e-5  # torch's layer_norm over the whole waveform
 _ENCODER_PREFIXES = ("w2v_encoder.w2v_model.", "encoder.w2v_model.", "encoder.w2v_encoder.w2v_model.", "w2v_model.")
+_HEAD = ("w2v_encoder.proj.weight", "w2v_encoder.proj.bias")  # of CTC
 _MOST_CONVOLUTIONS = 64
 _LONGEST_TEXT = 10_000
 
@@ -49,7 +50,9 @@ def load(tree: Mapping[Any, Any], *, where: str, normalization: Normalization, n
     encoder = weights.build_encoder(family, values, mapped.tensors, where=where)
     card = weights.make_card(family, encoder, normalize=decided.value, eps=EPS, name=name, source=source)
     left = (*mapped.dropped, *dropped)
-    return weights.Loaded(Pretrained(encoder, card), source, left, decided.notes, weights.codebook_tensors(tensors))
+    outside = {key: state[key] for key in _HEAD if isinstance(state.get(key), Tensor)}
+    codebook = weights.codebook_tensors(tensors)
+    return weights.Loaded(Pretrained(encoder, card), source, left, decided.notes, codebook, outside)
 
 
 def _encoder_tensors(state: object, where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:

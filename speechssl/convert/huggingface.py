@@ -24,6 +24,7 @@ FAMILIES = {  # model_type -> family
     "unispeech-sat": "unispeech_sat",
 }
 _GELU = ("gelu", "gelu_python")  # two computations of the same function
+_ADAPTERS = ".adapter_layer."  # MMS's, behind each block
 EPS = 1e-7  # Wav2Vec2FeatureExtractor adds this to the variance
 
 
@@ -44,6 +45,10 @@ def load(folder: Path, *, normalization: Normalization, name: str = "") -> weigh
         stated, "preprocessor_config.json", reliable=False, conv_norm=str(values["conv_norm"])
     )
     tensors = weights.fold_weight_norm(files.read_folder(folder), where=str(folder))
+    adapted = raw.get("adapter_attn_dim") is not None
+    adapters = tuple(key for key in tensors if adapted and _ADAPTERS in key)
+    outside = {key: tensor for key, tensor in tensors.items() if key.startswith("lm_head.") or key in adapters}
+    tensors = {key: tensor for key, tensor in tensors.items() if key not in adapters}
     inside, head = keys.strip_prefix(tensors, [f"{str(raw['model_type']).replace('-', '_')}."])
     mapped = tables.huggingface(family).to_ours(inside, where=str(folder))
     model = weights.build_encoder(family, values, mapped.tensors, where=str(folder))
@@ -53,8 +58,11 @@ def load(folder: Path, *, normalization: Normalization, name: str = "") -> weigh
     notes = decided.notes
     if raw.get("add_adapter"):
         notes += ("the adapter behind the last block is not part of the encoder: layers end with the last block",)
-    left = (*mapped.dropped, *head)
-    return weights.Loaded(Pretrained(model, card), "huggingface", left, notes, weights.codebook_tensors(tensors))
+    if adapters:
+        notes += ("adapters of a language in the blocks are a recogniser's, not the encoder's: they are left out",)
+    left = (*mapped.dropped, *head, *adapters)
+    codebook = weights.codebook_tensors(tensors)
+    return weights.Loaded(Pretrained(model, card), "huggingface", left, notes, codebook, outside)
 
 
 def _do_normalize(folder: Path) -> bool | None:

@@ -38,6 +38,7 @@ class Loaded:
     dropped: tuple[str, ...] = ()  # tensors that only training or a head needs
     notes: tuple[str, ...] = ()  # what a user should know
     codebook: Mapping[str, Tensor] = field(default_factory=dict)  # of `dropped`: `codebook_tensors`, see `codebooks`
+    outside: Mapping[str, Tensor] = field(default_factory=dict, repr=False)  # of `dropped`: a CTC head and adapters
 
 
 def codebook_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

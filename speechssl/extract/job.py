@@ -133,7 +133,8 @@ class ModelSpec:
 
     Either a unit model (folder or built-in name), with `encoder` only where the folder cannot find its own; or an
     encoder with a layer and, for units, k-means centroids: a file, or the name of released ones (which know the layer);
-    or a codec, whose codes are stored as features are, a whole number for each codebook.
+    or a codec, whose codes are stored as features are, a whole number for each codebook; or a recogniser, whose log
+    probabilities are features.
     """
 
     unit_model: str | None = None
@@ -144,6 +145,8 @@ class ModelSpec:
     soft: bool = False  # features: what a unit model's quantizer makes of frames before it chooses a unit
     codec: str | None = None  # folder
     num_codebooks: int | None = None  # the first so many of the codec's; None: all
+    recognizer: str | None = None  # folder
+    language: str | None = None  # of a recogniser's adapters
 
     def identify(self, kind: Literal["units", "features"]) -> ModelIdentity:
         """Which model this is. Cheap for a unit model: its card is read, not its weights."""
@@ -163,6 +166,10 @@ class ModelSpec:
 
             model = codec.load(self.codec)
             return codec.pretrained_encoder(model), 0, codec.codes_quantizer(model, self.num_codebooks)
+        if self.recognizer is not None:
+            from speechssl.recognition.model import load_recognizer
+
+            return load_recognizer(self.recognizer, language=self.language).pretrained, 0, None
         pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
         if self.unit_model is not None:
             units = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
@@ -192,6 +199,9 @@ class ModelSpec:
         if self.codec is not None:
             if kind != "features" or (self.unit_model, self.encoder, self.layer, self.kmeans) != (None,) * 4:
                 raise ConfigError("a codec gives codes of its own encoder, by `speechssl codec encode`")
+        elif self.recognizer is not None:
+            if kind != "features" or (self.unit_model, self.encoder, self.layer, self.kmeans) != (None,) * 4:
+                raise ConfigError("a recogniser gives log probabilities of its own encoder, by `speechssl transcribe`")
         elif self.unit_model is not None:
             if self.layer is not None or self.kmeans is not None:
                 raise ConfigError("a unit model has its own layer and k-means: leave --layer and --kmeans out")
@@ -241,12 +251,15 @@ def _of_card(folder: Path, *, quantized: bool) -> ModelIdentity:
 
 
 def _of_model(pretrained: "Pretrained", layer: int, quantizer: "Quantizer | None") -> ModelIdentity:
-    from speechssl.units.model import encoder_reference, frame_rule, quantizer_kind, quantizer_sha256, unit_model_sha256
+    from speechssl.nn.lengths import frame_rule
+    from speechssl.units.model import encoder_reference, quantizer_kind, quantizer_sha256, unit_model_sha256
 
     encoder = pretrained.encoder
     reference = encoder_reference(pretrained, "external" if encoder.state_dict() else "none")
     rate_hz = encoder.sample_rate / encoder.hop
-    identity = ModelIdentity(reference, layer, encoder.sample_rate, rate_hz, frame_rule(encoder))
+    identity = ModelIdentity(
+        reference, layer, encoder.sample_rate, rate_hz, frame_rule(encoder.receptive_field, encoder.hop)
+    )
     if quantizer is None:
         return identity
     return dataclasses.replace(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from speechssl.errors import ConfigError
+from speechssl.nn.dilated import DilatedBlocks
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.initialize import initialize
 from speechssl.nn.lengths import valid_or_none, zero_padding
@@ -26,11 +27,12 @@ from speechssl.nn.transformer import Transformer
 class Head:
     """How scores are made."""
 
-    kind: Literal["linear", "blstm", "transformer"] = "linear"
+    kind: Literal["linear", "blstm", "tdnn", "transformer"] = "linear"
     layer: int | None = None  # of the encoder, blocks above are left out; None: its final output
     weighted: bool = False  # a learned mean of layers 0..layer in place of one, as in SUPERB (arXiv:2105.01051)
     dim: int = 256  # D, not for linear; of blstm both directions together
-    num_layers: int = 1  # not for linear
+    num_layers: int = 1  # blstm and transformer only
+    dilations: tuple[int, ...] = (1, 2, 4)  # tdnn only: of each block's convolution over three frames
     num_heads: int = 4  # transformer only
     pos_conv_kernel: int = 63  # transformer only, frames
     dropout: float = 0.0  # of what enters the head and its blocks; fairseq's final_dropout
@@ -39,6 +41,8 @@ class Head:
         """Refuse what cannot be built."""
         if min(self.dim, self.num_layers, self.num_heads, self.pos_conv_kernel) < 1 or not 0 <= self.dropout < 1:
             raise ConfigError(f"a head needs sizes >= 1 and dropout in 0..1, got {self}")
+        if min(self.dilations, default=0) < 1:
+            raise ConfigError(f"head.dilations={self.dilations}: one of at least 1 for each block")
         if self.dim % (2 * self.num_heads):
             raise ConfigError(f"head.dim={self.dim} must be a multiple of 2 * num_heads={self.num_heads}")
 
@@ -93,6 +97,8 @@ def _blocks(config: Head, dim: int) -> nn.Module:
             return _Nothing()
         case "blstm":
             return _Recurrent(dim, config)
+        case "tdnn":
+            return _Convolving(dim, config)
         case _:
             return _Attending(dim, config)
 
@@ -117,6 +123,21 @@ class _Recurrent(nn.Module):
         packed = pack_padded_sequence(x, frames.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
         y, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
         return F.dropout(y, self.dropout, self.training)
+
+
+class _Convolving(nn.Module):
+    """Dilated convolutions: cheap, and a context of their sum to either side."""
+
+    def __init__(self, dim: int, config: Head) -> None:
+        super().__init__()
+        self.input = nn.Linear(dim, config.dim)
+        self.blocks = DilatedBlocks(dim=config.dim, ffn_dim=2 * config.dim, kernel=3, dilations=config.dilations,
+                                    norm_first=False, eps=1e-5)  # fmt: skip
+        initialize(self)
+
+    def forward(self, x: Tensor, frames: Tensor) -> Tensor:
+        valid = valid_or_none(frames, x.shape[1])
+        return self.blocks(zero_padding(self.input(x), valid), valid)
 
 
 class _Attending(nn.Module):

@@ -37,6 +37,11 @@ def frame_lengths(lengths: Tensor, *, kernel: int, stride: int) -> Tensor:
     return frames.clamp(min=0)
 
 
+def frame_rule(receptive_field: int, hop: int) -> str:
+    """`frame_lengths` in words, for cards and sidecars."""
+    return f"floor((N - {receptive_field}) / {hop}) + 1"
+
+
 def check_lengths(lengths: Tensor, batch: int, longest: int) -> Tensor:
     """`lengths` as int64 [batch], each in 0..longest; anything else raises ValueError."""
     if lengths.shape != (batch,) or lengths.is_floating_point():

@@ -19,15 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from speechssl import config, files
+from speechssl.data.samples import samples_at
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.collapse import best_path
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import OVERLAP_S, WINDOW_S, EncoderCard, Pretrained
 from speechssl.errors import CheckpointError
+from speechssl.nn.adapters import add_adapters, bottleneck_of
 from speechssl.nn.frame_head import FrameHead, Head
+from speechssl.nn.lengths import frame_rule
 from speechssl.recognition.emissions import Emissions
-from speechssl.units.model import frame_rule, samples_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +63,7 @@ class StoredCard:
     rate_hz: float
     frame_rule: str
     sha256: str  # `Recognizer.sha256`
+    adapters: int = 0  # channels of the bottleneck behind each block; 0: none
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -109,6 +112,11 @@ class Recognizer:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
+    @property
+    def pretrained(self) -> Pretrained:
+        """Encoder and head as an encoder whose only layer, 0, are log probabilities."""
+        return Pretrained(self.emissions, self.encoder_card, stored_sha256=self.sha256)
+
     def to(self, device: str | torch.device) -> "Recognizer":
         """Itself, moved to a device."""
         self.emissions.to(device)
@@ -129,14 +137,12 @@ class Recognizer:
 
     def log_probs(self, wav: Tensor, *, window_s: float = WINDOW_S, overlap_s: float = OVERLAP_S) -> Tensor:
         """Log probabilities [T, V] of one utterance [S] at `sample_rate`; T = 0 for too few samples."""
-        pretrained = Pretrained(self.emissions, self.encoder_card)
-        return pretrained.features_long(wav.to(self.device), 0, window_s=window_s, overlap_s=overlap_s)
+        return self.pretrained.features_long(wav.to(self.device), 0, window_s=window_s, overlap_s=overlap_s)
 
     @torch.inference_mode()
     def log_probs_batch(self, waves: list[Tensor]) -> list[Tensor]:
         """The same of several utterances [S] in one padded pass; equal up to rounding."""
-        pretrained = Pretrained(self.emissions, self.encoder_card)
-        normal = [pretrained.normalize(wave.to(self.device)) for wave in waves]
+        normal = [self.pretrained.normalize(wave.to(self.device)) for wave in waves]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         found, frames = self.emissions(nn.utils.rnn.pad_sequence(normal, batch_first=True), lengths)
         return [rows[:length] for rows, length in zip(found, frames.tolist(), strict=True)]
@@ -154,8 +160,8 @@ class Recognizer:
             format=FORMAT, name=self.card.name, encoder=dataclasses.replace(self.encoder_card, config=resolved),
             head=self.emissions.head.config, vocabulary_sha256=self.vocabulary.sha256,
             num_symbols=len(self.vocabulary), sample_rate=self.sample_rate, rate_hz=self.rate_hz,
-            frame_rule=frame_rule(self.emissions), sha256=self.sha256, licence=self.card.licence,
-            training=self.card.training,
+            frame_rule=frame_rule(self.emissions.receptive_field, self.emissions.hop), sha256=self.sha256,
+            adapters=bottleneck_of(encoder), licence=self.card.licence, training=self.card.training,
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -193,6 +199,20 @@ class Recognizer:
         return found
 
 
+def load_recognizer(spec: str | Path, *, language: str | None = None) -> Recognizer:
+    """A recogniser from a folder of ours, a Hugging Face folder, or fairseq's checkpoint beside its dictionary.
+
+    language: of MMS's adapters. Raises CheckpointError.
+    """
+    if not (Path(spec) / "card.json").is_file():
+        from speechssl.recognition.foreign import from_elsewhere
+
+        return from_elsewhere(spec, language=language)
+    if language is not None:
+        raise CheckpointError(f"{spec}: language={language!r} has no effect on a recogniser of ours")
+    return Recognizer.load(spec)
+
+
 def is_recognizer(folder: Path) -> bool:
     """Whether `folder` holds a recogniser in our own format."""
     try:
@@ -216,6 +236,8 @@ def _build(card: StoredCard) -> Emissions:
     """The model on the meta device: no memory whatever the card says."""
     encoder = encoder_files.build_empty(card.encoder.family, card.encoder.config)
     with torch.device("meta"):
+        if card.adapters:
+            add_adapters(encoder, card.adapters)
         return Emissions(encoder, FrameHead(card.head, encoder, card.num_symbols))
 
 

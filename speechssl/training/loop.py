@@ -29,7 +29,7 @@ from speechssl.objectives import Outcome
 from speechssl.training import best, checkpoint, shard, watch
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
-from speechssl.training.optimizer import Optimizer, Schedule, make_optimizer
+from speechssl.training.optimizer import FACTOR, Optimizer, Schedule, make_optimizer
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Trainer:
         settings, group = self.settings, self.group
         lr = self.lr * self.schedule.factor(self.update, settings.updates)
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = lr
+            parameters["lr"] = lr * parameters[FACTOR]
         self.objective.train()
         total, finite = 0, True
         last: Outcome | None = None
@@ -260,7 +260,7 @@ class Trainer:
         means = sums.means(self.group)
         seconds, samples, real = self.group.sum([sums.seconds, float(sums.samples), float(sums.real)])
         means |= {
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.optimizer.param_groups[-1]["lr"],
             "speed": seconds / wall,
             "padded": 1 - real / samples if samples else 0.0,
             "waited": sums.waited / wall,

@@ -21,11 +21,19 @@ class Optimizer:
     weight_decay: float = 0.01
     decay_vectors: bool = True  # whether biases, norms and other 1-d parameters decay too (fairseq: they do)
     momentum: float = 0.9  # sgd only
+    encoder_factor: float = 1.0  # of lr, for the parameters of an objective's encoder: what is fine-tuned learns slower
 
     def __post_init__(self) -> None:
         """Refuse what cannot learn."""
-        if self.lr <= 0 or self.weight_decay < 0 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"an optimizer needs lr > 0, weight_decay >= 0 and betas in 0..1, got {self}")
+        if (
+            self.lr <= 0
+            or self.encoder_factor <= 0
+            or self.weight_decay < 0
+            or not all(0 <= beta < 1 for beta in self.betas)
+        ):
+            raise ConfigError(
+                f"an optimizer needs lr and encoder_factor > 0, weight_decay >= 0 and betas in 0..1, got {self}"
+            )
 
 
 @dataclass(frozen=True)
@@ -77,14 +85,20 @@ class Schedule:
                 return self.final**left
 
 
+FACTOR = "lr_factor"  # key of a parameter group: what the schedule's rate is multiplied by
+
+
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
     """An optimizer over the parameters that require a gradient, in the order of their names."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ConfigError("nothing to train: every parameter is frozen")
-    matrices = [p for _, p in named if p.ndim > 1 or settings.decay_vectors]
-    vectors = [p for _, p in named if p.ndim <= 1 and not settings.decay_vectors]
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = []
+    for factor in dict.fromkeys((settings.encoder_factor, 1.0)):
+        own = [p for name, p in named if _factor(name, settings) == factor]
+        matrices = [p for p in own if p.ndim > 1 or settings.decay_vectors]
+        vectors = [p for p in own if p.ndim <= 1 and not settings.decay_vectors]
+        groups += [{"params": matrices, FACTOR: factor}, {"params": vectors, "weight_decay": 0.0, FACTOR: factor}]
     groups = [group for group in groups if group["params"]]
     match settings.name:
         case "adamw":
@@ -96,3 +110,7 @@ def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.Optimiz
         case "sgd":
             return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum,
                                    weight_decay=settings.weight_decay)  # fmt: skip
+
+
+def _factor(name: str, settings: Optimizer) -> float:
+    return settings.encoder_factor if name.startswith("encoder.") else 1.0

@@ -12,16 +12,18 @@ import json
 import pkgutil
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from speechssl import config, encoders, files, quantizers
+from speechssl.data.samples import samples_at
 from speechssl.encoders import pretrained as pretrained_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
-from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.errors import CheckpointError, ConfigError
+from speechssl.nn.lengths import frame_rule
 from speechssl.quantizers import Quantizer
 from speechssl.units.card import (
     FORMAT,
@@ -103,7 +105,7 @@ class UnitModel:
             layer=self.layer,
             sample_rate=self.sample_rate,
             rate_hz=self.rate_hz,
-            frame_rule=frame_rule(encoder),
+            frame_rule=frame_rule(encoder.receptive_field, encoder.hop),
             num_units=self.size,
             quantizer=QuantizerReference(quantizer_kind(self.quantizer), quantizer_sha256(self.quantizer)),
             sha256=self.hash,
@@ -165,11 +167,6 @@ def encoder_reference(pretrained: Pretrained, weights: Literal["none", "embedded
     plain = json.loads(json.dumps(resolved))  # tuples as lists, as JSON gives them back
     return EncoderReference(card.name or card.family, pretrained.sha256, card.family, plain, card.normalize,
                             card.normalize_eps, weights)  # fmt: skip
-
-
-def frame_rule(encoder: Any) -> str:
-    """How many frames N samples give, for cards and sidecars."""
-    return f"floor((N - {encoder.receptive_field}) / {encoder.hop}) + 1"
 
 
 def quantizer_kind(quantizer: Quantizer) -> str:
@@ -235,33 +232,3 @@ def _load_encoder(folder: Path, reference: EncoderReference, offline: bool) -> P
             f"{folder}: needs encoder {reference.id!r}, which was not embedded and cannot be loaded from there: "
             f"{error}. Give it with --encoder, or `encoder=` from Python."
         ) from error
-
-
-def samples_at(audio: "str | Path | Audio | np.ndarray | Tensor", given: int | None, rate: int) -> np.ndarray:
-    """float32 [S] at `rate` Hz of a file, a recording, or samples at `given` Hz. Raises AudioError, DataError."""
-    if isinstance(audio, str | Path):
-        if given is not None:
-            raise DataError("sample_rate is read from the file; give it for samples only")
-        from speechssl.audio import read  # here: who gives samples needs no audio library
-
-        return read(audio, sample_rate=rate).samples
-    if isinstance(audio, Tensor):
-        array = audio.detach().cpu().numpy()
-    elif isinstance(audio, np.ndarray):
-        array = audio
-    else:
-        array, given = audio.samples, audio.sample_rate
-    if array.ndim != 1:
-        raise DataError(f"expected mono samples [S], got shape {list(array.shape)}")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise DataError(f"expected samples as floats in [-1, 1], got {array.dtype} (divide 16-bit integers by 32768)")
-    if given is None:
-        raise DataError("samples need their sample_rate beside them")
-    if not np.isfinite(array).all():
-        raise DataError("the samples contain NaN or infinity")
-    samples = np.ascontiguousarray(array, dtype=np.float32)
-    if given == rate:
-        return samples
-    import soxr
-
-    return soxr.resample(samples, given, rate, quality="HQ")  # as speechssl.audio does

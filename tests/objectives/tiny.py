@@ -78,6 +78,14 @@ TINY: dict[str, list[Case]] = {
             targets=True,
             lr=1e-2,
         ),
+        Case(
+            {"num_symbols": 5, "head": {"kind": "tdnn", "dim": 16, "dilations": (1, 2)}},
+            "tdnn",
+            encoders.TINY["tdnn"][0],
+            codes=False,
+            targets=True,
+            lr=1e-2,
+        ),
     ],
     "data2vec": [
         # a regression has no codes

@@ -8,7 +8,7 @@ import torch
 
 from speechssl.errors import CheckpointError, ConfigError
 from speechssl.training import checkpoint, watch
-from speechssl.training.optimizer import Optimizer, Schedule, make_optimizer
+from speechssl.training.optimizer import FACTOR, Optimizer, Schedule, make_optimizer
 
 
 def test_polynomial_rises_and_falls_in_straight_lines() -> None:
@@ -109,3 +109,12 @@ def test_vectors_can_be_kept_from_decaying() -> None:
     everything, split = (make_optimizer(model, Optimizer(decay_vectors=flag)) for flag in (True, False))
     assert [group["weight_decay"] for group in everything.param_groups] == [0.01]
     assert [(group["weight_decay"], len(group["params"])) for group in split.param_groups] == [(0.01, 1), (0.0, 1)]
+
+
+def test_an_encoder_learns_at_its_own_rate() -> None:
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(3, 3), "head": torch.nn.Linear(3, 2)})
+    optimizer = make_optimizer(model, Optimizer(lr=1.0, encoder_factor=0.25, decay_vectors=False))
+    rates = {id(p): group[FACTOR] for group in optimizer.param_groups for p in group["params"]}
+    assert {name: rates[id(p)] for name, p in model.named_parameters()} == {
+        "encoder.weight": 0.25, "encoder.bias": 0.25, "head.weight": 1.0, "head.bias": 1.0
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """subset.py DATA SECONDS SEED: ids of utterances of DATA, one a line, SECONDS in all at the most.
 
 Speakers take turns: the next utterance is always of the speaker with the least speech so far, drawn without

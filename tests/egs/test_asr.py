@@ -1,0 +1,79 @@
+"""egs/mboshi/asr on a miniature, from recordings to the table; its parts with figures that are known."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from speechssl import encoders
+from speechssl.encoders import pretrained
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
+from tests.egs.test_recipes import make_mboshi
+from tests.encoders.tiny import TINY
+
+EGS = Path(__file__).parents[2] / "egs" / "mboshi" / "asr"
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+
+
+def run(*command: str | Path) -> str:
+    found = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout
+
+
+def test_it_runs_from_recordings_to_the_table_and_again_for_nothing(tmp_path: Path) -> None:
+    corpus = make_mboshi(tmp_path / "mboshi", per_split=50)
+    encoder = encoders.build("tdnn", TINY["tdnn"][0])
+    pretrained.save(tmp_path / "encoder", Pretrained(encoder, EncoderCard("tdnn", TINY["tdnn"][0])))
+    command = [EGS / "run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp",
+               "--tiny", "true", "--systems", f"small={tmp_path}/encoder", "--subsets", "10m", "--seeds", "0 1",
+               "--workers", "0"]  # fmt: skip
+    printed = run(*command)
+    table = printed[printed.index("| system") :].splitlines()
+    assert table[0] == "| system | CER % 10m | WER % 10m |" and table[2].startswith("| small | ") and "(2)" in table[2]
+    sets = tmp_path / "data" / "tiny" / "sets"
+    ids = {path.stem: set(path.read_text().split()) for path in sets.glob("*.ids")}
+    assert ids["valid"] and not ids["valid"] & ids["all"] and ids["10m"] <= ids["1h"] <= ids["all"]
+    scores = json.loads((tmp_path / "exp/tiny/scores/small_10m_0.json").read_text())
+    assert scores["utterances"] == 40 and scores["cer"] > 0
+    assert "done before" in run(*command, "--stop-stage", "2")
+
+
+def test_scores_are_edits_over_lengths_of_composed_text(tmp_path: Path) -> None:
+    (tmp_path / "ref").write_text("a wó twεrε\nb ya\nc poo\n")
+    (tmp_path / "hyp").write_text("a wo\u0301 twεε\nb yaa ya\n")
+    printed = run(EGS / "local/score.py", tmp_path / "ref", tmp_path / "hyp", tmp_path / "x.json")
+    found = json.loads((tmp_path / "x.json").read_text())
+    assert (found["characters"], found["character_errors"]) == (13, 1 + 4 + 3)
+    assert (found["words"], found["word_errors"], found["missing"]) == (4, 1 + 1 + 1, 1)
+    assert "1 missing" in printed
+
+
+def test_the_table_has_means_and_intervals(tmp_path: Path) -> None:
+    for seed, cer in enumerate((0.5, 0.6, 0.7)):
+        (tmp_path / f"own_x_1h_{seed}.json").write_text(json.dumps({"cer": cer, "wer": 1.0}))
+    printed = run(EGS / "local/table.py", tmp_path)
+    assert "| own_x | 60.0 ± 24.8 (3) | 100.0 ± 0.0 (3) |" in printed
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(5, {"a": 2, "b": 2}), (100, {"a": 6, "b": 2})])
+def test_subsets_give_speakers_equal_time_as_far_as_it_goes(
+    seconds: int, wanted: dict[str, int], tmp_path: Path
+) -> None:
+    import numpy as np
+    import soundfile
+
+    names = [f"a{i}" for i in range(6)] + ["b0", "b1"]
+    for name in names:
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(16000) + 0.1, 16000)
+    (tmp_path / "wav.scp").write_text("".join(f"{name} {tmp_path}/{name}.wav\n" for name in names))
+    (tmp_path / "utt2spk").write_text("".join(f"{name} {name[0]}\n" for name in names))
+    ids = run(EGS / "local/subset.py", tmp_path, str(seconds), "0").split()
+    if seconds == 5:
+        assert len(ids) == 5 and 2 <= sum(i[0] == "a" for i in ids) <= 3
+        assert ids[:3] == run(EGS / "local/subset.py", tmp_path, "3", "0").split()
+    else:
+        assert {speaker: sum(i[0] == speaker for i in ids) for speaker in "ab"} == wanted
