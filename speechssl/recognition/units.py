@@ -54,8 +54,8 @@ class UnitRecognizer:
     ) -> None:  # fmt: skip
         if len(vocabulary) != model.config.num_symbols or len(unit_models) != len(model.config.sizes):
             raise CheckpointError(
-                f"a model of {model.config.num_symbols} symbols, {len(model.config.sizes)} streams does not fit "
-                f"{len(vocabulary)} symbols, {len(unit_models)} streams"
+                f"a model of {model.config.num_symbols} symbols and {len(model.config.sizes)} streams does not fit "
+                f"{len(vocabulary)} symbols and {len(unit_models)} streams"
             )
         self.model, self.vocabulary = model.eval().requires_grad_(False), vocabulary
         self._card = Card(FORMAT, name, model.config, rate_hz, tuple(unit_models), vocabulary.sha256,
