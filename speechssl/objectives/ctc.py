@@ -17,37 +17,19 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.data.batch import Batch
 from speechssl.decoders.collapse import best_path
 from speechssl.errors import ConfigError, DataError
 from speechssl.metrics.edits import edit_distance
+from speechssl.nn.ctc_loss import path_losses, possible
 from speechssl.nn.frame_head import FrameHead, Head
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.masked import MaskedInput, Masking
 from speechssl.nn.masking import SpanMask
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
-
-
-def ctc_losses(log_probs: Tensor, frames: Tensor, targets: Tensor, *, blank: int) -> Tensor:
-    """Eqs. (3) and (12) of Graves et al. for each utterance: -ln p(target | speech), p summed over all paths; [B].
-
-    log_probs [B, T, V] normalised, float32 or wider; frames [B] real ones; targets [B, L] padded with -1. Where no path
-    is long enough (see `possible`) the loss is infinite and its gradient is not to be used.
-    """
-    lengths = (targets >= 0).sum(1)
-    return F.ctc_loss(log_probs.transpose(0, 1), targets.clamp(min=0), frames, lengths, blank=blank,
-                      reduction="none")  # fmt: skip
-
-
-def possible(frames: Tensor, targets: Tensor) -> Tensor:
-    """Whether there is a path [B]: a frame for every symbol, and one more between two that are equal."""
-    real = targets >= 0
-    repeated = (targets[:, 1:] == targets[:, :-1]) & real[:, 1:]
-    return (frames >= real.sum(1) + repeated.sum(1)) & (frames > 0)
 
 
 @dataclass(frozen=True)
@@ -105,7 +87,7 @@ class Objective(nn.Module):
         left = frames if every else frames[kept]
         symbols = int((targets >= 0).sum())
         if len(kept):
-            loss = ctc_losses(log_probs, left, targets, blank=self.config.blank).sum().float()
+            loss = path_losses(log_probs, left, targets, blank=self.config.blank).sum().float()
         else:
             loss = log_probs.sum().float() * 0.0
         valid = valid_mask(left, log_probs.shape[1])

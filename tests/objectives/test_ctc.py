@@ -20,7 +20,7 @@ from speechssl.data.batch import Batch
 from speechssl.data.targets import needed_frames
 from speechssl.decoders.collapse import best_path, collapse
 from speechssl.errors import ConfigError, DataError
-from speechssl.objectives.ctc import ctc_losses, possible
+from speechssl.nn.ctc_loss import path_losses, possible
 from tests.convert import oracles
 from tests.objectives.test_contract import build, make_batch
 from tests.objectives.tiny import ENCODER, TINY
@@ -80,7 +80,7 @@ def test_the_loss_is_that_of_all_paths_one_by_one(seed: int, frames: int, target
     paths = [path for path in itertools.product(range(3), repeat=frames) if written(path) == tuple(target)]
     fits = possible(torch.tensor([frames]), torch.tensor([target]).reshape(1, -1))
     assert bool(fits) == bool(paths) == (frames >= needed_frames(target))
-    found = ctc_losses(log_probs[None], torch.tensor([frames]), torch.tensor([target]).reshape(1, -1).long(), blank=0)
+    found = path_losses(log_probs[None], torch.tensor([frames]), torch.tensor([target]).reshape(1, -1).long(), blank=0)
     if not paths:
         assert found.item() == math.inf
         return
@@ -94,7 +94,7 @@ def test_loss_and_gradient_equal_the_slow_form(target: list[int]) -> None:
     loss, gradient = slow_ctc(logits.numpy(), target)
     x = logits.clone().requires_grad_()
     padded = torch.tensor([[*target, -1, -1]])
-    found = ctc_losses(x.log_softmax(-1)[None], torch.tensor([9]), padded, blank=BLANK)
+    found = path_losses(x.log_softmax(-1)[None], torch.tensor([9]), padded, blank=BLANK)
     found.sum().backward()
     assert found.item() == pytest.approx(loss, abs=1e-9)
     np.testing.assert_allclose(x.grad.numpy(), gradient, atol=1e-9)
