@@ -116,7 +116,8 @@ def test_under_torchrun_the_bytes_are_the_same_and_one_process_writes(speech: Pa
     assert found.stderr.count("skipped: bad\tempty") == 1
     assert model_files(speech / "model") == model_files(speech / "whole")
     again = torchrun(speech, *words(speech, "--quiet"))
-    assert again.returncode != 0 and "is there already" in again.stderr and "another process ended" in again.stderr
+    assert again.returncode != 0 and "is there already" in again.stderr  # the other one may be ended before it speaks
+    assert again.stderr.count("Traceback (most recent") == 1  # torchrun's own
 
 
 def test_parts_cover_a_corpus_once() -> None:

@@ -63,6 +63,7 @@ def test_what_is_decoded_is_what_was_encoded(
     for source, options in ((units, ["--num-units", "8", "--unit-rate", "50"]), (back, [])):
         assert main(["score", "units", str(source), "--json", *options]) == 0
         scores.append(json.loads(capsys.readouterr().out))
+        assert scores[-1].pop("made_by") == [{"input": str(source)}]
     assert scores[0] == scores[1]
     assert not list(tmp_path.glob(".tmp*"))
 
