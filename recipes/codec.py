@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 
-from recipes.shared import Stopping, count, run_recipe, start_folder
+from recipes.shared import count, run_recipe, run_trainer, start_folder
 from speechssl.codecs.learning import Learning, Settings
 from speechssl.codecs.model import Codec
 from speechssl.codecs.model import Config as CodecConfig
@@ -30,7 +30,7 @@ from speechssl.errors import ConfigError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Trainer, Training
+from speechssl.training.loop import Training
 from speechssl.training.optimizer import Optimizer, Schedule
 from speechssl.units import codec as codec_files
 from speechssl.units.card import UnitModelCard
@@ -98,16 +98,11 @@ def train(run: Run, group: Group) -> int:
     valid_batches = None
     if valid is not None:
         valid_batches = Batches(valid, run.data.valid_batching, run.seed, codec.hop, group.rank, group.world, 0, 0)
-    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=run.training, group=group,
-                      folder=folder, log=log)  # fmt: skip
-    trainer.failures.update(data.failures)
-    if not trainer.resume() and valid_batches is not None:
-        trainer.validate(valid_batches)  # where it starts from
-    stopping = Stopping()
-    result = trainer.run(batches, valid_batches, stop=stopping)
-    if stopping():
-        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
+                        failures=data.failures, validate_first=True)  # fmt: skip
+    if ended is None:
         return 2
+    trainer, result = ended
     if group.first:
         training = {"recipe": "recipes.codec", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         card = UnitModelCard(name=f"codec, {trainer.update} updates, seed {run.seed}", training=training)

@@ -15,7 +15,6 @@ recognizer/ (of the best, what `speechssl transcribe --model` reads) and result.
 2 stopped early or refused.
 """
 
-import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from recipes.shared import Stopping, count, make_encoder, run_recipe, start_folder
+from recipes.shared import best_state, count, make_encoder, run_recipe, run_trainer, start_folder
 from speechssl import config, encoders
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
@@ -39,10 +38,9 @@ from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import ctc
 from speechssl.recognition.model import Recognizer, RecognizerCard
-from speechssl.training import best
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
-from speechssl.training.loop import Trainer, Training
+from speechssl.training.loop import Training
 from speechssl.training.optimizer import Optimizer, Schedule
 
 
@@ -124,23 +122,13 @@ def train(run: Run, group: Group) -> int:
     valid_batches = None
     if valid is not None:
         valid_batches = Batches(valid, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, 0, 0)
-    settings = run.training
-    if valid is not None and settings.best is None:
-        settings = dataclasses.replace(settings, best="token_error_rate")
-    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
-                      folder=folder, log=log)  # fmt: skip
-    trainer.failures.update(data.failures)
-    trainer.resume()
-    stopping = Stopping()
-    result = trainer.run(batches, valid_batches, stop=stopping)
-    if stopping():
-        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
+                        failures=data.failures, best="token_error_rate")  # fmt: skip
+    if ended is None:
         return 2
-    state = trainer.whole_state(objective)
+    trainer, result = ended
+    state, result = best_state(trainer, objective, folder, result)
     if group.first:
-        if trainer.best:
-            state = best.load(folder / "best")
-            result |= {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
         facts = {"recipe": "recipes.ctc", "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         recognizer = finish(run, card, encoder.config, vocabulary, state, facts)

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from recipes import shared
-from recipes.shared import Stopping, count, run_recipe, start_folder
+from recipes.shared import count, run_recipe, run_trainer, start_folder
 from speechssl import config, encoders, objectives
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
@@ -37,7 +37,7 @@ from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Trainer, Training
+from speechssl.training.loop import Training
 from speechssl.training.optimizer import Optimizer, Schedule
 
 
@@ -104,15 +104,11 @@ def train(run: Run, group: Group) -> int:
 
     batches = make_batches(run, data, encoder, group, run.training.accumulate, run.training.workers)
     valid_batches = None if valid is None else make_batches(run, valid, encoder, group, 0, 0)
-    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=run.training, group=group,
-                      folder=folder, log=log)  # fmt: skip
-    trainer.failures.update(data.failures)
-    trainer.resume()
-    stopping = Stopping()
-    result = trainer.run(batches, valid_batches, stop=stopping)
-    if stopping():
-        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
+                        failures=data.failures)  # fmt: skip
+    if ended is None:
         return 2
+    trainer, result = ended
     state = trainer.whole_state(objective.encoder)
     if group.first:
         card = dataclasses.replace(card, normalize=run.normalize)

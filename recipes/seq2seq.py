@@ -15,7 +15,6 @@ model/ (of the best), hypotheses.tsv (beam search of the validation set) and res
 end, 2 stopped early or refused.
 """
 
-import dataclasses
 import json
 import math
 import sys
@@ -28,7 +27,7 @@ import torch
 from torch import nn
 
 from recipes.ctc import Symbols, make_vocabulary, size, tell
-from recipes.shared import Stopping, count, make_encoder, run_recipe, start_folder
+from recipes.shared import best_state, count, make_encoder, run_recipe, run_trainer, start_folder
 from speechssl import config, encoders
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
@@ -44,9 +43,8 @@ from speechssl.metrics.edits import edit_distance
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import seq2seq
-from speechssl.training import best
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Trainer, Training
+from speechssl.training.loop import Training
 from speechssl.training.optimizer import Optimizer, Schedule
 
 
@@ -137,23 +135,13 @@ def train(run: Run, group: Group) -> int:
 
     batches = make_batches(run, data, encoder, group, run.training.workers, run.training.accumulate)
     valid_batches = None if valid is None else make_batches(run, valid, encoder, group, 0, 0)
-    settings = run.training
-    if valid is not None and settings.best is None:
-        settings = dataclasses.replace(settings, best="nll")
-    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
-                      folder=folder, log=log)  # fmt: skip
-    trainer.failures.update(data.failures)
-    trainer.resume()
-    stopping = Stopping()
-    result = trainer.run(batches, valid_batches, stop=stopping)
-    if stopping():
-        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
+                        failures=data.failures, best="nll")  # fmt: skip
+    if ended is None:
         return 2
-    state = trainer.whole_state(objective)
+    trainer, result = ended
+    state, result = best_state(trainer, objective, folder, result)
     if group.first:
-        if trainer.best:
-            state = best.load(folder / "best")
-            result |= {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
         facts = {"recipe": "recipes.seq2seq", "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         model = finish(run, card, encoder.config, targets, state, facts)

@@ -3,19 +3,21 @@
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
 from speechssl.encoders.pretrained import EncoderCard
 from speechssl.errors import ConfigError, SpeechSSLError
 from speechssl.nn.initialize import initialize
+from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
+from speechssl.training.loop import Trainer
 from speechssl.units.card import find as find_unit_model
 
 R = TypeVar("R")
@@ -89,6 +91,44 @@ def make_encoder(
 def count(model: nn.Module) -> int:
     """Parameters that are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def run_trainer(
+    run: Any, objective: nn.Module, batches: Any, valid: Any = None, *, group: Group, folder: Path, log: Log,
+    failures: Iterable[tuple[str, str]], best: str | None = None, validate_first: bool = False,
+) -> tuple[Trainer, dict[str, Any]] | None:  # fmt: skip
+    """Train as `run` says, on from the newest checkpoint in the folder: the trainer and its last figures.
+
+    None where it was stopped before the end. failures: ids and reasons of what cannot be used. best: the figure of
+    validation by which the best model is kept, unless `training.best` names another. validate_first: a fresh training
+    says where it starts from.
+    """
+    settings = run.training
+    if valid is not None and best is not None and settings.best is None:
+        settings = dataclasses.replace(settings, best=best)
+    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
+                      folder=folder, log=log)  # fmt: skip
+    trainer.failures.update(failures)
+    if not trainer.resume() and validate_first and valid is not None:
+        trainer.validate(valid)
+    stopping = Stopping()
+    result = trainer.run(batches, valid, stop=stopping)
+    if stopping():
+        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+        return None
+    return trainer, result
+
+
+def best_state(
+    trainer: Trainer, objective: nn.Module, folder: Path, result: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The objective's tensors, those of the best where one was kept, and `result` with its figures: all processes."""
+    state = trainer.whole_state(objective)
+    if not trainer.best:
+        return state, result
+    if trainer.group.first:
+        state = kept.load(folder / "best")
+    return state, result | {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
 
 
 class Stopping:

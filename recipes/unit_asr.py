@@ -11,7 +11,6 @@ the validation's token error rate), recognizer/ (of the best) and result.json. E
 stopped early or refused.
 """
 
-import dataclasses
 import json
 import math
 import sys
@@ -23,7 +22,7 @@ import torch
 from torch import nn
 
 from recipes.ctc import Symbols, make_vocabulary, tell
-from recipes.shared import Stopping, count, run_recipe, start_folder
+from recipes.shared import best_state, count, run_recipe, run_trainer, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
@@ -32,9 +31,8 @@ from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.errors import ConfigError
 from speechssl.objectives import unit_ctc
 from speechssl.recognition.units import UnitRecognizer
-from speechssl.training import best
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Trainer, Training
+from speechssl.training.loop import Training
 from speechssl.training.optimizer import Optimizer, Schedule
 
 
@@ -93,23 +91,13 @@ def train(run: Run, group: Group) -> int:
     valid_batches = None
     if valid is not None:
         valid_batches = UnitBatches(valid, run.data.batching, run.seed, group.rank, group.world)
-    settings = run.training
-    if valid is not None and settings.best is None:
-        settings = dataclasses.replace(settings, best="token_error_rate")
-    trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
-                      folder=folder, log=log)  # fmt: skip
-    trainer.failures.update(data.failures)
-    trainer.resume()
-    stopping = Stopping()
-    result = trainer.run(batches, valid_batches, stop=stopping)
-    if stopping():
-        log.say(f"stopped at update {trainer.update}; the same command goes on from there", update=trainer.update)
+    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
+                        failures=data.failures, best="token_error_rate")  # fmt: skip
+    if ended is None:
         return 2
-    state = trainer.whole_state(objective)
+    trainer, result = ended
+    state, result = best_state(trainer, objective, folder, result)
     if group.first:
-        if trainer.best:
-            state = best.load(folder / "best")
-            result |= {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
         facts = {"recipe": "recipes.unit_asr", "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         trained = build(run, data.sizes, vocabulary)
