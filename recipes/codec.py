@@ -15,11 +15,10 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from recipes.shared import count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
 from speechssl.codecs.learning import Learning, Settings
 from speechssl.codecs.model import Codec
 from speechssl.codecs.model import Config as CodecConfig
@@ -30,8 +29,6 @@ from speechssl.errors import ConfigError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Training
-from speechssl.training.optimizer import Optimizer, Schedule
 from speechssl.units import codec as codec_files
 from speechssl.units.card import UnitModelCard
 
@@ -54,7 +51,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Common):
     """Everything that decides a run."""
 
     data: Data
@@ -62,12 +59,6 @@ class Run:
     run: str = "exp/codec"  # the run's folder
     learning: Settings = field(default_factory=Settings)
     losses: Losses = field(default_factory=Losses)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    training: Training = field(default_factory=Training)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0  # of torch; 0: torch's own choice
-    seed: int = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,8 +68,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
     if run.training.shard:
         raise ConfigError("training.shard is for transformers; a codec and its discriminators fit on each GPU")
     folder = Path(run.run)

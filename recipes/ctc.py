@@ -19,12 +19,12 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from recipes.shared import best_state, count, make_encoder, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, best_state, count, make_encoder, run_recipe, run_trainer, start_folder
 from speechssl import config, encoders
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
@@ -40,8 +40,6 @@ from speechssl.objectives import ctc
 from speechssl.recognition.model import Recognizer, RecognizerCard
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
-from speechssl.training.loop import Training
-from speechssl.training.optimizer import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Symbols:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Common):
     """Everything that decides a run."""
 
     data: Data
@@ -85,12 +83,6 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)  # of objectives.ctc, but num_symbols and blank
     normalize: bool | None = None  # waveforms to zero mean and unit variance; None: as the checkpoint, a fresh one not
     dropout: Dropout = field(default_factory=lambda: Dropout(residual=0.0, attention=0.0, activation=0.1, layer=0.1))
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    training: Training = field(default_factory=Training)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0  # of torch; 0: torch's own choice
-    seed: int = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,8 +92,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
     folder = Path(run.run)
     vocabulary = make_vocabulary(run)
     encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose="CTC")

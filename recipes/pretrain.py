@@ -20,13 +20,13 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from recipes import shared
-from recipes.shared import count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
 from speechssl import config, encoders, objectives
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
@@ -37,8 +37,6 @@ from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Training
-from speechssl.training.optimizer import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Common):
     """Everything that decides a run."""
 
     objective: str  # a module in speechssl.objectives
@@ -67,12 +65,6 @@ class Run:
     settings: dict[str, Any] = field(default_factory=dict)  # the objective's Config
     normalize: bool = False  # waveforms to zero mean and unit variance
     dropout: Dropout = field(default_factory=Dropout)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    training: Training = field(default_factory=Training)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0  # of torch; 0: torch's own choice
-    seed: int = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,8 +74,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
     folder = Path(run.run)
     log = start_folder(run, folder, group)
 

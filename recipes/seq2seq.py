@@ -20,14 +20,14 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from recipes.ctc import Symbols, make_vocabulary, size, tell
-from recipes.shared import best_state, count, make_encoder, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, best_state, count, make_encoder, run_recipe, run_trainer, start_folder
 from speechssl import config, encoders
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
@@ -44,8 +44,6 @@ from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import seq2seq
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Training
-from speechssl.training.optimizer import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Common):
     """Everything that decides a run."""
 
     data: Data
@@ -77,12 +75,6 @@ class Run:
     search_ctc_weight: float = 0.0  # of the CTC head in the search
     normalize: bool | None = None  # waveforms to zero mean and unit variance; None: as the checkpoint, a fresh one not
     dropout: Dropout = field(default_factory=Dropout)  # of the encoder
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    training: Training = field(default_factory=Training)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0  # of torch; 0: torch's own choice
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,8 +108,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
     folder = Path(run.run)
     targets = make_targets(run)
     encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose="seq2seq")

@@ -4,8 +4,9 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,23 @@ from speechssl.nn.initialize import initialize
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
-from speechssl.training.loop import Trainer
+from speechssl.training.loop import Trainer, Training
+from speechssl.training.optimizer import Optimizer, Schedule
 from speechssl.units.card import find as find_unit_model
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What every run with `run_trainer` has; `Run` of a recipe adds `run`, its folder, and what is its own."""
+
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 0  # of torch; 0: torch's own choice
+    seed: int = 0
 
 
 def run_recipe(
@@ -38,6 +52,8 @@ def run_recipe(
         files = [Path(argument) for argument in arguments if "=" not in argument]
         run: Any = config.load(cls, files, [argument for argument in arguments if "=" in argument])
         with joined(run.device) as group:
+            if isinstance(run, Common) and run.threads:
+                torch.set_num_threads(run.threads)
             return train(run, group)
     except SpeechSSLError as error:
         print(f"error: {error}", file=sys.stderr)

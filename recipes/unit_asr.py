@@ -16,13 +16,13 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from recipes.ctc import Symbols, make_vocabulary, tell
-from recipes.shared import best_state, count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, best_state, count, run_recipe, run_trainer, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
@@ -32,8 +32,6 @@ from speechssl.errors import ConfigError
 from speechssl.objectives import unit_ctc
 from speechssl.recognition.units import UnitRecognizer
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Training
-from speechssl.training.optimizer import Optimizer, Schedule
 
 
 @dataclass(frozen=True)
@@ -49,19 +47,13 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Common):
     """Everything that decides a run."""
 
     data: Data
     run: str = "exp/unit_asr"  # the run's folder
     vocabulary: Symbols = field(default_factory=Symbols)
     settings: dict[str, Any] = field(default_factory=dict)  # of objectives.unit_ctc, but what follows from the data
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    training: Training = field(default_factory=Training)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0  # of torch; 0: torch's own choice
-    seed: int = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,8 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
     folder = Path(run.run)
     vocabulary = make_vocabulary(run)
     data = open_data(run, run.data.train, run.data.units, vocabulary)

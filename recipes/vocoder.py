@@ -19,12 +19,11 @@ import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from recipes.shared import count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.pitch_files import read as read_pitch
@@ -33,8 +32,6 @@ from speechssl.errors import ConfigError, DataError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
 from speechssl.training.distributed import Group
-from speechssl.training.loop import Training
-from speechssl.training.optimizer import Optimizer, Schedule
 from speechssl.units import vocoder as vocoder_files
 from speechssl.units.vocoder import SpokenUnits
 from speechssl.vocoders.learning import Learning
@@ -69,7 +66,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Common):
     """Everything that decides a run."""
 
     data: Data
@@ -78,12 +75,6 @@ class Run:
     name: str = ""  # of the vocoder
     licence: str = ""  # of the vocoder
     losses: Losses = field(default_factory=Losses)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    training: Training = field(default_factory=Training)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 0  # of torch; 0: torch's own choice
-    seed: int = 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,8 +84,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.threads:
-        torch.set_num_threads(run.threads)
     if run.training.shard:
         raise ConfigError("training.shard is for transformers; a vocoder and its discriminators fit on each GPU")
     folder = Path(run.run)
