@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from speechssl.units.units import Units
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 FORMAT = "speechssl-vocoder-1"
+Precision = Literal["fp32", "bf16"]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
 _LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
@@ -88,6 +90,17 @@ class Vocoder:
         who = speaker.to(device) if isinstance(speaker, Tensor) else self.speaker(speaker)
         pitch = None if pitch is None else pitch.to(device)
         return self.module.synthesize(torch.as_tensor(units).to(device), who, pitch).cpu()
+
+    def accelerate(self, precision: Precision = "fp32") -> "Vocoder":
+        """Itself, several times as fast on a CPU in bf16, for generators of kind wave with leaky ReLUs (HiFi-GAN's).
+
+        fp32 changes no sample but for rounding, and nothing where there is no faster form. ConfigError for bf16 there.
+        """
+        possible = self.module.accelerate(_DTYPES[precision])
+        if precision != "fp32" and not possible:
+            raise ConfigError(f"no {precision} for this vocoder here: it needs a generator of kind wave with leaky "
+                              "ReLUs and a CPU that multiplies in bfloat16")  # fmt: skip
+        return self
 
     def predict_durations(self, ids: np.ndarray) -> np.ndarray:
         """Frames [N] int64 of deduplicated ids [N]. DataError for a vocoder that was not taught that."""
