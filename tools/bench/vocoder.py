@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""HiFi-GAN's generator on a CPU: ours, plain and fast, beside transformers' SpeechT5HifiGan of the same size and weights.
+"""HiFi-GAN's generator on a CPU: ours, plain and fast, beside transformers' SpeechT5HifiGan with the same weights.
 
     pip install openvino onnx                                         # without them the library's rows are left out
     OMP_NUM_THREADS=1 python tools/bench/vocoder.py [--seconds 4] [--rounds 9]
 
 Random weights, noise as mels (80 bands, a hop of 256 samples at 16 kHz: SpeechT5's sizes, HiFi-GAN V1's with another
-upsampling), one thread; all in turn in a round, medians of this process's CPU time. Error is the largest difference of a
-sample from transformers', of the largest sample.
+upsampling), one thread; all in turn in a round, medians of this process's CPU time. Error is the largest difference of
+a sample from transformers', of the largest sample.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def pair() -> tuple[nn.Module, WaveGenerator]:
     theirs = SpeechT5HifiGan(config).eval()
     ours = WaveGenerator(config.model_in_dim, channels=config.upsample_initial_channel, strides=config.upsample_rates,
                          up_kernels=config.upsample_kernel_sizes, kernels=config.resblock_kernel_sizes,
-                         dilations=config.resblock_dilation_sizes[0], last_kernel=None, kind="leaky_relu").eval()  # fmt: skip
+                         dilations=config.resblock_dilation_sizes[0], last_kernel=None, kind="leaky_relu")  # fmt: skip
     branches, tensors = len(config.resblock_kernel_sizes), {}
     for name, tensor in theirs.state_dict().items():
         if name in ("mean", "scale"):
@@ -51,7 +52,7 @@ def pair() -> tuple[nn.Module, WaveGenerator]:
     ours.load_state_dict(tensors)
     theirs.load_state_dict({name: tensor * 3 if name.endswith("weight") else tensor
                             for name, tensor in theirs.state_dict().items()})  # fmt: skip
-    ours.activation = nn.LeakyReLU()  # as theirs before the last convolution
+    ours.eval().activation = nn.LeakyReLU()  # as theirs before the last convolution
     return theirs, ours
 
 
@@ -84,7 +85,7 @@ def main() -> None:
     contestants: dict[str, Callable[[], Tensor]] = {"transformers": lambda: theirs(mels), "ours": lambda: ours(mels)}
     for name, dtype in (("ours, fast", torch.float32), ("ours, fast, bf16", torch.bfloat16)):
         if wave.available(dtype):
-            contestants[name] = lambda fast=wave.FastWaveGenerator(ours, dtype): fast(mels)
+            contestants[name] = partial(wave.FastWaveGenerator(ours, dtype), mels)
     contestants |= openvino(ours, mels)
     with torch.inference_mode():
         wanted = contestants["transformers"]().reshape(-1)
