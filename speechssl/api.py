@@ -62,8 +62,8 @@ def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recogn
     return load_recognizer(spec, language=language)
 
 
-def load_vocoder(folder: str | Path, *, precision: Literal["fp32", "bf16"] = "fp32") -> "Vocoder":
-    """A unit vocoder that recipes.vocoder made: called with `Units` it gives their waveform.
+def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "bf16"] = "fp32") -> "Vocoder":
+    """A unit vocoder that recipes.vocoder made, or the built-in one: called with `Units` it gives their waveform.
 
     precision: on a CPU; bf16 is about twice as fast, for HiFi-GAN's generator.
     """

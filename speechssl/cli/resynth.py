@@ -1,6 +1,6 @@
 """Speech through units and back: recordings to units to the voice of a unit vocoder.
 
-    speechssl resynth recordings/ --vocoder exp/vocoder/vocoder -o again        a Kaldi data dir of WAV files
+    speechssl resynth recordings/ -o again                                      a Kaldi data dir of WAV files
     speechssl resynth data/test --units exp/unit_model --vocoder exp/vocoder/vocoder -o again --speaker anna --speed 1.2
     speechssl resynth exp/units --vocoder exp/vocoder/vocoder -o again          units that `speechssl units` made
 
@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new data directory")
     parser.add_argument("--units", metavar="MODEL", help="unit model: a folder, or a built-in one (default: default)")
-    parser.add_argument("--vocoder", required=True, metavar="MODEL", help="folder of a unit vocoder")
+    parser.add_argument("--vocoder", default="default", metavar="MODEL",
+                        help="folder of a unit vocoder (default: the built-in one, a German voice)")  # fmt: skip
     parser.add_argument("--speaker", metavar="NAME", help="who speaks, where the vocoder has several voices")
     parser.add_argument(
         "--pitch", metavar="DIR", help="F0 of the recordings, of speechssl pitch, where the vocoder needs it"

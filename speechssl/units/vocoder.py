@@ -23,6 +23,7 @@ from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 FORMAT = "speechssl-vocoder-1"
 Precision = Literal["fp32", "bf16"]
+_BUILT_IN = Path(__file__).parents[1] / "assets" / "vocoder"  # speaks the units of the built-in unit model
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
@@ -194,15 +195,20 @@ def load_released(folder: Path) -> Vocoder:
     return Vocoder(vocoder, card)
 
 
+def find(folder: str | Path) -> Path:
+    """`folder` itself, or where the built-in vocoder is: "default", unless there is a folder of that name."""
+    return _BUILT_IN if str(folder) == "default" and not Path(folder).exists() else Path(folder)
+
+
 def load(folder: str | Path) -> Vocoder:
-    """A vocoder in eval mode: ours, or a released one (`load_released`).
+    """A vocoder in eval mode: ours, the built-in one ("default"), or a released one (`load_released`).
 
     CheckpointError where files are missing, damaged or not those of card.json.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(folder)
+    folder = find(folder)
     if not (folder / "card.json").exists() and (folder / "config.json").is_file():
         return load_released(folder)
     card = read_card(folder)
