@@ -46,10 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="folder of a recogniser")
     parser.add_argument("--format", default="text", choices=("text", "ctm", "json", "srt", "textgrid"),
                         help="what is written (default text); srt, textgrid: a file per recording")  # fmt: skip
-    parser.add_argument("--beam", type=int, default=1, metavar="N", help="texts kept after each frame; 1: greedy")
+    parser.add_argument("--decoder", metavar="FILE", help="beam, weight and bonus that speechssl tune chose")
+    parser.add_argument("--beam", type=int, metavar="N", help="texts kept after each frame; 1: greedy (1)")
     parser.add_argument("--lm", metavar="FILE", help="language model of words or symbols, ARPA (speechssl lm train)")
-    parser.add_argument("--lm-weight", type=float, default=0.5, metavar="W", help="of its log probabilities (0.5)")
-    parser.add_argument("--bonus", type=float, default=0.0, metavar="B", help="for each word, or symbol (0)")
+    parser.add_argument("--lm-weight", type=float, metavar="W", help="of its log probabilities (0.5)")
+    parser.add_argument("--bonus", type=float, metavar="B", help="for each word, or symbol (0)")
     parser.add_argument("--lexicon", metavar="FILE", help="lines of a word and its symbols")
     parser.add_argument(
         "--closed", action="store_true", help="words that lexicon or language model lack are not written"
@@ -77,14 +78,21 @@ def _decoding(args: argparse.Namespace) -> "Decoding":
     from pathlib import Path
 
     from speechssl.decoders.decoder import Settings
+    from speechssl.extract import tuning
     from speechssl.extract.transcripts import Decoding
 
-    settings = Settings(beam=args.beam, lm_weight=args.lm_weight, bonus=args.bonus)
+    lm, lexicon = (None if path is None else Path(path) for path in (args.lm, args.lexicon))
+    own = {name: getattr(args, name) for name in ("beam", "lm_weight", "bonus") if getattr(args, name) is not None}
+    if args.decoder is not None:
+        if own or args.closed:
+            name = next(iter(own), "closed").replace("_", "-")
+            raise ConfigError(f"--decoder decides that: leave --{name} out")
+        return tuning.read(args.decoder, lm=lm, lexicon=lexicon)
+    settings = Settings(**own)
     if args.closed:
         if args.lm is None and args.lexicon is None:
             raise ConfigError("--closed needs --lexicon, or a language model of words")
         settings = dataclasses.replace(settings, unknown=None)
-    lm, lexicon = (None if path is None else Path(path) for path in (args.lm, args.lexicon))
     return Decoding(settings, lm, lexicon)
 
 
