@@ -104,6 +104,25 @@ class Vocoder:
         pitch = None if pitch is None else pitch.to(device)
         return self.module.synthesize(torch.as_tensor(units).to(device), who, pitch).cpu()
 
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.card.sample_rate
+
+    @property
+    def identity(self) -> str:
+        """What decides the samples."""
+        return self.card.sha256
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether it is told the pitch of every unit."""
+        return self.module.config.has_pitch
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """What it takes of normalised log F0 and voicing [..., 2]; see `UnitVocoder.pitch_input`."""
+        return self.module.pitch_input(pitch)
+
     def predict_durations(self, ids: np.ndarray) -> np.ndarray:
         """Frames [N] int64 of deduplicated ids [N]. DataError for a vocoder that was not taught that."""
         device = next(self.module.parameters()).device
