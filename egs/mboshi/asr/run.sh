@@ -5,13 +5,13 @@
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
 #   --systems "..."         scratch: a fresh TDNN; builtin: speechssl's own encoder; NAME=FOLDER: any encoder
 #   --subsets "10m 1h all"  labels to learn from;  --seeds "0 1 2"
-#   --updates 1500          of every training (80 s of speech each);  --device cpu  --jobs 1  trainings at once
+#   --updates 1500          of every training (80 s of speech each);  --device cpu  --precision fp32  --jobs 1  trainings at once
 #   --workers 2             processes that read
 #   --data data --exp exp   folders for data dirs and results
 #   --tiny true             a miniature that ends within a minute or two
 #   --stage 0 --stop-stage 4
 set -euo pipefail
-corpus='' systems="scratch builtin" subsets="10m 1h all" seeds="0 1 2" updates=1500 device=cpu jobs=1 workers=2
+corpus='' systems="scratch builtin" subsets="10m 1h all" seeds="0 1 2" updates=1500 device=cpu precision=fp32 jobs=1 workers=2
 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
@@ -19,7 +19,7 @@ if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the Mboshi folder, not 
 absolute corpus data exp
 cd "$(dirname "$0")"
 . ../../utils/path.sh
-export data exp updates device workers tiny
+export data exp updates device precision workers tiny
 if "$tiny"; then limit=40 updates=6 data="$data/tiny" exp="$exp/tiny"; else limit=0 data="$data/full"; fi
 runs() { for system in $systems; do for subset in $subsets; do for seed in $seeds; do echo "$system" "$subset" "$seed"; done; done; done; }
 

@@ -2,7 +2,7 @@
 # shellcheck source-path=SCRIPTDIR/..
 # train.sh SYSTEM SUBSET SEED: one training of run.sh's stage 2.
 set -euo pipefail
-: "${exp:?run.sh sets it}" "${data:?run.sh sets it}" "${updates:?run.sh sets it}" "${workers:?run.sh sets it}" "${tiny:?run.sh sets it}" "${device:?run.sh sets it}"
+: "${exp:?run.sh sets it}" "${data:?run.sh sets it}" "${updates:?run.sh sets it}" "${workers:?run.sh sets it}" "${tiny:?run.sh sets it}" "${device:?run.sh sets it}" "${precision:?run.sh sets it}"
 . ../../utils/path.sh
 . ../../utils/stages.sh
 system="$1" subset="$2" seed="$3"
@@ -17,7 +17,7 @@ case "$system" in
 esac
 options=("$encoder" "run=\"$exp/$name\"" "data.train=\"$data/sets/$subset\"" "data.valid=\"$data/sets/valid\""
   "vocabulary.texts=\"$data/sets/all\"" "training.updates=$updates" "training.workers=$workers" "seed=$seed"
-  "device=\"$device\"")
+  "device=\"$device\"" "training.precision=\"$precision\"")
 if "$tiny"; then options+=(data.batching.seconds=20 training.log_every=2 training.valid_every=3 settings.freeze_updates=2); fi
 mkdir -p "$exp/logs"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
