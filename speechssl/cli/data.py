@@ -6,6 +6,7 @@
   speechssl data split data/train data/split8 8 --by speaker
   speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
   speechssl data augment data/dev data/noisy --noise 10  the same words in noise; --stretch, --pitch, --reverb
+  speechssl data augment data/dev data/phone --telephone alaw --packet-loss 0.03
   speechssl data pseudo data/rest exp/pseudo --transcripts exp/rest/json --labelled data/10m --keep 0.6
                                                the texts of a recogniser that the next one may learn from
   speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
@@ -77,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--pitch", type=float, default=0.0, metavar="N", help="N semitones up (needs librosa)")
     augment.add_argument("--reverb", type=float, default=0.0, metavar="S", help="rooms with this reverberation time")
     augment.add_argument("--noise", type=float, default=float("inf"), metavar="DB", help="signal-to-noise ratio")
+    augment.add_argument("--telephone", choices=("none", "band", "alaw", "mulaw"), default="none",
+                         help="a line of 300 to 3400 Hz at 8 kHz, in G.711 or as it is")  # fmt: skip
+    augment.add_argument("--packet-loss", type=float, default=0.0, metavar="P", help="share of its packets (20 ms)")
     augment.add_argument("--noise-from", metavar="FILE", help="a recording of noise (default: white noise)")
     augment.add_argument("--rate", type=int, default=16_000, metavar="HZ", help="of what is written (default 16000)")
     augment.add_argument("--seed", type=int, default=0, help="of rooms and noise (default 0)")
@@ -202,9 +206,9 @@ def _augment(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     from speechssl.data.corpus import open_corpus
     from speechssl.errors import ConfigError
 
-    settings = Augmentation(args.stretch, args.pitch, args.reverb, args.noise)
+    settings = Augmentation(args.stretch, args.pitch, args.reverb, args.noise, args.telephone, args.packet_loss)
     if settings == Augmentation():
-        raise ConfigError("say what to do: --stretch, --pitch, --reverb, --noise")
+        raise ConfigError("say what to do: --stretch, --pitch, --reverb, --noise, --telephone")
     if args.noise_from and args.noise == float("inf"):
         raise ConfigError("--noise-from has no effect without --noise")
     corpus = open_corpus(args.source, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote)
