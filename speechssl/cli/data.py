@@ -7,6 +7,10 @@
   speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
   speechssl data augment data/dev data/noisy --noise 10  the same words in noise; --stretch, --pitch, --reverb
   speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
+  speechssl data phones data/train data/phones --language es     texts as phones, by espeak-ng
+  speechssl data lexicon data/train lexicon.txt --language es    words and their phones
+  speechssl data phone-map exp/ctc/recognizer data/phones map.tsv   to each phone the nearest of another language
+  speechssl data rename-phones map.tsv out/text renamed
 
 Exit codes: 0 done and clean, 1 done with problems or dropped lines (printed), 2 nothing done.
 """
@@ -15,6 +19,8 @@ import argparse
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from speechssl.cli import _phones
 
 if TYPE_CHECKING:
     from speechssl.data.utterance import Utterance
@@ -79,12 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--rate", type=int, default=16_000, metavar="HZ", help="of what is written (default 16000)")
     augment.add_argument("--seed", type=int, default=0, help="of rooms and noise (default 0)")
     augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    _phones.add_actions(actions, common)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; the exit code."""
     actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert,
-               "augment": _augment}  # fmt: skip
+               "augment": _augment, "phones": _phones.phones, "lexicon": _phones.lexicon,
+               "phone-map": _phones.phone_map, "rename-phones": _phones.rename_phones}  # fmt: skip
     result, lines, code = actions[args.action](args)
     if args.json:
         print(json.dumps(result, ensure_ascii=False))
