@@ -9,6 +9,8 @@
 Takes TOML files, of which the later win, and key=value overrides. unit_hifigan.toml has the published size;
 tiny_unit_hifigan.toml is one for minutes of a GPU or hours of two cores. The units' number and rate come from
 data.labels. data.speakers=true gives every speaker of the data (utt2spk) an embedding; without it all speak with one
+voice. start=FOLDER begins with the weights of a vocoder that was trained before, of the same shape and units: first by
+losses.adversarial=0 losses.feature_matching=0, many times faster, and then against discriminators; or on to another
 voice. Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl (mel distance of the validation set before the first update, too),
 checkpoints/, vocoder/ (what `speechssl.load_vocoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped
@@ -74,6 +76,7 @@ class Run(Common):
     run: str = "exp/vocoder"  # the run's folder
     name: str = ""  # of the vocoder
     licence: str = ""  # of the vocoder
+    start: str | None = None  # folder of a vocoder whose weights are the first ones; discriminators are fresh
     losses: Losses = field(default_factory=Losses)
 
 
@@ -91,7 +94,7 @@ def train(run: Run, group: Group) -> int:
     own = replace(run.vocoder, num_units=units.num_units, speakers=speakers(run), pitch_centres=centres(run))
     run = replace(run, vocoder=own)
     torch.manual_seed(run.seed)
-    objective = build(run)  # before the folder: what cannot be built leaves nothing behind
+    objective = build(run, units)  # before the folder: what cannot be built leaves nothing behind
     vocoder = objective.generator.vocoder
     vocoder_files.check_fits(vocoder, units)
     log = start_folder(run, folder, group)
@@ -126,9 +129,17 @@ def train(run: Run, group: Group) -> int:
     return 0
 
 
-def build(run: Run) -> Adversarial:
-    """The vocoder, fresh, with its discriminators; weights as torch draws them."""
+def build(run: Run, units: SpokenUnits) -> Adversarial:
+    """The vocoder with its discriminators; weights as torch draws them, or those of run.start."""
     vocoder = UnitVocoder(run.vocoder)
+    if run.start is not None:
+        before = vocoder_files.load(run.start)
+        before.check(units.sha256)
+        shape = replace(vocoder.config, durations=before.module.config.durations)  # which are taught afterwards
+        if before.module.config != shape:
+            raise ConfigError(f"{run.start} has another shape than vocoder: give the settings of its card.json")
+        found = before.module.state_dict().items()
+        vocoder.load_state_dict({name: value for name, value in found if not name.startswith("durations.")})
     return Adversarial(Learning(vocoder), run.losses, sample_rate=vocoder.sample_rate)
 
 

@@ -28,6 +28,7 @@ from speechssl.units.units import Units
 
 if TYPE_CHECKING:
     from speechssl.metrics.alignments import Segment
+    from speechssl.units.vocoder import Vocoder
 
 _MOST_FAILURES = 200  # rows on the page
 
@@ -60,6 +61,7 @@ def from_output(
     shift_s: float = 0.0,
     speakers: Mapping[str, str] | None = None,
     allow_pipes: bool = False,
+    vocoder: "Vocoder | None" = None,
     seen: Callable[[str, Units], None] = lambda key, units: None,
 ) -> Page:
     """The page of a finished output folder.
@@ -67,7 +69,8 @@ def from_output(
     corpus: where the recordings are; by default what the sidecar names. model: the unit model, for its card and its
     codebook; by default the built-in one if it made these units. num: utterances to draw, the first; by_hash: those
     whose ids have the lowest hashes; or `only` those. shift_s moves every label. speakers: by utterance, where the
-    corpus does not say. seen: called with every utterance's units. Raises DataError, ConfigError, CheckpointError.
+    corpus does not say. vocoder: speaks the units that are drawn. seen: called with every utterance's units. Raises
+    DataError, ConfigError, CheckpointError.
     """
     job = jobs.load(folder)
     if job.kind != "units":
@@ -104,6 +107,9 @@ def from_output(
                    (speakers or {}).get(key, ""), allow_pipes)
         for key in order
     ]  # fmt: skip
+    if vocoder is not None:
+        vocoder.check(job.model.unit_model or "")
+        recordings = [_spoken(recording, vocoder) for recording in recordings]
     card, codebook = _model(model, job)
     if len(failures) > _MOST_FAILURES:
         source.append(f"{len(failures) - _MOST_FAILURES} more inputs were skipped; failures.tsv has all of them.")
@@ -182,6 +188,14 @@ def _recording(
             notes.append(f"{error.code}: {error}")
     speaker = speaker or (utterance and utterance.speaker) or ""
     return Recording(key, units, samples, sample_rate, (utterance and utterance.text) or "", labels, notes, speaker)
+
+
+def _spoken(recording: Recording, vocoder: "Vocoder") -> Recording:
+    frames = recording.units.frames()[: round(MAX_UTTERANCE_S * recording.units.rate_hz)]
+    if not len(frames):
+        return recording
+    wav = vocoder(frames).numpy()
+    return dataclasses.replace(recording, again=wav, again_rate=vocoder.card.sample_rate)
 
 
 def _samples(utterance: Utterance, seconds: float, rate: int, allow_pipes: bool) -> NDArray[np.float32]:

@@ -145,7 +145,7 @@ def _page(
     page = _gather.from_output(
         folder, _gather.Texts(title), corpus=corpus, model=args.input[0], num=args.num or EXAMPLES, only=args.id,
         by_hash=True, alignments=quality.alignments if quality else None, shift_s=args.phone_shift, speakers=speakers,
-        allow_pipes=args.allow_pipes, **({"seen": quality.add} if quality else {}),
+        allow_pipes=args.allow_pipes, seen=quality.add if quality else lambda key, units: None,
     )  # fmt: skip
     place = corpus.source if corpus else (page.sidecar.get("input") or {}).get("source", folder)
     source = list(page.source)

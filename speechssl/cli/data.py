@@ -6,6 +6,8 @@
   speechssl data split data/train data/split8 8 --by speaker
   speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
   speechssl data augment data/dev data/noisy --noise 10  the same words in noise; --stretch, --pitch, --reverb
+  speechssl data pseudo data/rest exp/pseudo --transcripts exp/rest/json --labelled data/10m --keep 0.6
+                                               the texts of a recogniser that the next one may learn from
   speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
   speechssl data phones data/train data/phones --language es     texts as phones, by espeak-ng
   speechssl data lexicon data/train lexicon.txt --language es    words and their phones
@@ -87,11 +89,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
     _phones.add_actions(actions, common)
 
+    pseudo = actions.add_parser("pseudo", parents=[common], help="texts of a recogniser to learn from (self-training)")
+    pseudo.add_argument("source", help="corpus that was transcribed, its own texts not looked at")
+    pseudo.add_argument("target", help="new folder: data/ (Kaldi), labels.tsv (each with its reason), report.json")
+    pseudo.add_argument("--transcripts", required=True, metavar="FILE", help="of speechssl transcribe --format json")
+    pseudo.add_argument("--labelled", required=True, metavar="DATA", help="corpus with texts, for rates of speech")
+    pseudo.add_argument("--keep", type=float, default=1.0, metavar="S", help="share that is kept, the surest (1)")
+    pseudo.add_argument("--least", type=float, default=float("-inf"), metavar="C",
+                        help="confidence, log probability a symbol, below which none is kept")  # fmt: skip
+    pseudo.add_argument("--deviations", type=float, default=3.0, metavar="D",
+                        help="of log characters a second from the labelled mean, at most (3)")  # fmt: skip
+    pseudo.add_argument("--truth", metavar="DATA", help="corpus with true texts: error rates in the report, no more")
+
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; the exit code."""
     actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert,
-               "augment": _augment, "phones": _phones.phones, "lexicon": _phones.lexicon,
+               "augment": _augment, "pseudo": _pseudo, "phones": _phones.phones, "lexicon": _phones.lexicon,
                "phone-map": _phones.phone_map, "rename-phones": _phones.rename_phones}  # fmt: skip
     result, lines, code = actions[args.action](args)
     if args.json:
@@ -212,3 +226,26 @@ def _augment(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     result["snr_db"] = None if args.noise == float("inf") else args.noise
     lines = [*notes, *(f"skipped {s['id']!r}: {s['code']}: {s['message']}" for s in skipped)]
     return result, [*lines, f"{args.target}: {done} utterances"], int(bool(skipped))
+
+
+def _pseudo(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from pathlib import Path
+
+    from speechssl.data import pseudo_labels
+    from speechssl.data.corpus import open_corpus
+    from speechssl.data.pseudo_files import labelled_texts, write_pseudo_labels
+
+    rules = pseudo_labels.Rules(args.keep, args.least, args.deviations)
+    allowed = {"allow_pipes": args.allow_pipes, "allow_remote": args.allow_remote}
+    corpus = open_corpus(args.source, **allowed)
+    limits = pseudo_labels.rate_limits(labelled_texts(open_corpus(args.labelled, **allowed), **allowed), rules)
+    truths = None
+    if args.truth is not None:
+        truths = {u.id: u.text or "" for u in open_corpus(args.truth, **allowed).utterances}
+    labels = pseudo_labels.read_transcripts(Path(args.transcripts))
+    told = write_pseudo_labels(corpus, labels, Path(args.target), rules, limits, truths)
+    lines = [*corpus.problems, f"{limits[0]:.2f} to {limits[1]:.2f} characters a second"]
+    for name, row in told["labels"].items():
+        errors = f", CER {row['cer']}, WER {row['wer']}" if "cer" in row else ""
+        lines.append(f"{name}: {row['utterances']} utterances, {row['hours']:.2f} h{errors}")
+    return told, lines, 0

@@ -5,7 +5,8 @@
 
 Without --audio the recordings come from a small Debian package (downloaded, not installed; no root needed), or, where
 there is no network or no apt, from sentences that are synthesised on the spot, and are called synthetic.
-OUT/report.html is the page, OUT/speech the recordings, OUT/units the units.
+OUT/report.html is the page, OUT/speech the recordings, OUT/units the units. On the page the built-in vocoder, a German
+voice, speaks every recording again from its units alone.
 
 exit code: 0 all done; 1 done, but some recordings were skipped; 2 nothing could be used.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from speechssl.cli._gather import Texts
     from speechssl.data.corpus import Corpus
     from speechssl.units.units import Units
+    from speechssl.units.vocoder import Vocoder
 
 SUMMARY = "units of real speech and a page that shows them, in one command"
 _SHOWN = 16  # units of an utterance on the terminal
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio", nargs="+", metavar="PATH", help="a folder, manifest or audio files of your own")
     parser.add_argument("--num", type=int, default=12, metavar="N", help="use at most N recordings (default 12)")
     parser.add_argument("--model", default="default", metavar="DIR", help="unit model (default: the built-in one)")
+    parser.add_argument("--vocoder", metavar="DIR", help="speaks the units (default: the built-in one, where it fits)")
     parser.add_argument("--offline", action="store_true", help="never use the network: synthetic sentences")
 
 
@@ -89,7 +92,7 @@ def _extract(corpus: "Corpus", texts: "Texts", folder: Path, args: argparse.Name
     report = run_units(corpus, folder / "units", ModelSpec(args.model, offline=args.offline),
                        outputs=[Output("jsonl", True)], options=options)  # fmt: skip
     page = from_output(folder / "units", texts, corpus=corpus, model=args.model, num=args.num, alignments=alignments,
-                       seen=_print_units)  # fmt: skip
+                       vocoder=_vocoder(args), seen=_print_units)  # fmt: skip
     for failure in page.failures:
         print(f"skipped {printable(failure.id)}: {failure.code}: {printable(failure.message)}")
     path = folder / "report.html"
@@ -101,6 +104,15 @@ def _extract(corpus: "Corpus", texts: "Texts", folder: Path, args: argparse.Name
         print(f"real-time factor {1 / report.speed:.4f}: {report.speed:.0f} x faster than the recordings last")
     print(f"open in a browser: {path}")
     return report.exit_code
+
+
+def _vocoder(args: argparse.Namespace) -> "Vocoder | None":
+    """The one that was asked for, or the built-in one for units of the built-in model."""
+    from speechssl.units import vocoder
+
+    if args.vocoder is None and args.model != "default":
+        return None
+    return vocoder.load(args.vocoder or "default").accelerate()
 
 
 def _print_units(key: str, units: "Units") -> None:

@@ -29,6 +29,7 @@ from speechssl.errors import ConfigError
 if TYPE_CHECKING:
     from speechssl.metrics.alignments import Alignments
     from speechssl.report.page import Page
+    from speechssl.units.vocoder import Vocoder
 
 SUMMARY = "a page on a unit model, or that shows and plays units, or shows trainings"
 _FIRST = 12  # utterances drawn of OUT or AUDIO
@@ -71,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help='changes to measure edits of: "noise=20,10 pitch=1,3 stretch=1.1,1.3 reverb=0.2,0.4" (dB, '
                        "semitones, times as fast, s)")  # fmt: skip
     model.add_argument("--num-changed", type=int, default=20, metavar="N", help="recordings to change (default 20)")
+    parser.add_argument("--vocoder", metavar="DIR",
+                        help="of OUT and AUDIO: a unit vocoder, or default; it speaks what is drawn")  # fmt: skip
     parser.add_argument("--title", default="", help="heading of the page")
     parser.add_argument("--workers", type=int, metavar="N", help="processes for audio input (default: one per core)")
     parser.add_argument("--allow-pipes", action="store_true", help="run commands that stand in wav.scp")
@@ -86,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.num is not None and args.num < 1:
         raise ConfigError(f"--num {args.num}: at least 1")
+    if args.vocoder and (_model_report.is_model(args.input[0]) or training.is_run(Path(args.input[0]))):
+        raise ConfigError(f"--vocoder goes with units or audio; {args.input[0]} is neither")
     if len(args.input) == 1 and _model_report.is_model(args.input[0]):
         return _model_report.run(args)
     if given := [name for name, default in _OF_MODELS.items() if getattr(args, name) != default]:
@@ -130,7 +135,7 @@ def _of_output(args: argparse.Namespace) -> "Page":
     corpus = open_corpus(args.recordings, allow_pipes=args.allow_pipes) if args.recordings else None
     texts = Texts(args.title or "Units of a corpus", f"From {folder}")
     return from_output(folder, texts, corpus=corpus, model=args.model, num=args.num or _FIRST, only=args.id,
-                       alignments=_alignments(args), shift_s=args.phone_shift,
+                       alignments=_alignments(args), shift_s=args.phone_shift, vocoder=_vocoder(args),
                        allow_pipes=args.allow_pipes)  # fmt: skip
 
 
@@ -149,9 +154,15 @@ def _of_audio(args: argparse.Namespace) -> "Page":
         run_units(corpus, folder, ModelSpec(model, offline=args.offline), outputs=[Output("jsonl", True)],
                   options=options)  # fmt: skip
         page = from_output(Path(folder), texts, corpus=corpus, model=model, num=args.num or _FIRST, only=args.id,
-                           alignments=_alignments(args), shift_s=args.phone_shift,
+                           alignments=_alignments(args), shift_s=args.phone_shift, vocoder=_vocoder(args),
                            allow_pipes=args.allow_pipes)  # fmt: skip
     return dataclasses.replace(page, sidecar={k: v for k, v in page.sidecar.items() if k != "outputs"})
+
+
+def _vocoder(args: argparse.Namespace) -> "Vocoder | None":
+    from speechssl.units import vocoder
+
+    return vocoder.load(args.vocoder).accelerate() if args.vocoder else None
 
 
 def _alignments(args: argparse.Namespace) -> "Alignments | None":

@@ -10,10 +10,11 @@ import warnings
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
-from speechssl.nn.wave_generator import WaveGenerator
+from speechssl.nn.wave_generator import SpectralGenerator
 from speechssl.vocoders.unit_vocoder import UnitVocoder
 
 _OPSET = 17
@@ -25,16 +26,47 @@ class _Graph(nn.Module):
     def __init__(self, vocoder: UnitVocoder, names: list[str]) -> None:
         super().__init__()
         self.vocoder, self.names = vocoder, names
+        own = vocoder.generator
+        self.generator = _Spectral(own) if isinstance(own, SpectralGenerator) else own
 
     def forward(self, *inputs: Tensor) -> Tensor:
         found = dict(zip(self.names, inputs, strict=True))
-        return self.vocoder(found["ids"], found.get("speaker"), pitch=found.get("pitch"))
+        return self.generator(self.vocoder.frames(found["ids"], found.get("speaker"), found.get("pitch")))
+
+
+class _Spectral(nn.Module):
+    """A spectral generator without complex numbers: the inverse transform is a product with cosines and sines.
+
+    Frames are added by a transposed convolution whose kernel passes on each sample as it is.
+    """
+
+    identity: Tensor
+    cosines: Tensor
+    sines: Tensor
+    squares: Tensor
+
+    def __init__(self, generator: SpectralGenerator) -> None:
+        super().__init__()
+        self.own, length = generator, generator.window
+        window = torch.hann_window(length)
+        ones = torch.eye(length // 2 + 1, dtype=torch.complex128)  # a spectrum of one bin each
+        self.register_buffer("cosines", (torch.fft.irfft(ones, n=length) * window).float())
+        self.register_buffer("sines", (torch.fft.irfft(1j * ones, n=length) * window).float())
+        self.register_buffer("squares", window.square()[None, None])
+        self.register_buffer("identity", torch.eye(length)[:, None])
+
+    def forward(self, frames: Tensor) -> Tensor:
+        magnitude, phase = self.own.polar(frames)
+        pieces = (magnitude * phase.cos()) @ self.cosines + (magnitude * phase.sin()) @ self.sines
+        pieces, hop = pieces.transpose(1, 2), self.own.hop
+        added = F.conv_transpose1d(pieces, self.identity, stride=hop).squeeze(1)
+        weight = F.conv_transpose1d(torch.ones_like(pieces[:1, :1]), self.squares, stride=hop).squeeze(1)
+        left = (self.own.window - hop) // 2
+        return (added / weight.clamp_min(1e-8))[:, left : added.shape[1] - left]
 
 
 def write(path: Path, vocoder: UnitVocoder) -> None:
-    """Write the graph to a file. ConfigError for generators that ONNX has no operators for."""
-    if not isinstance(vocoder.generator, WaveGenerator):
-        raise ConfigError("an inverse STFT has no ONNX operator: only vocoders with a generator of kind wave export")
+    """Write the graph to a file. ConfigError without the package."""
     if importlib.util.find_spec("onnx") is None:
         raise ConfigError("writing ONNX needs the package: pip install 'speechssl[onnx]'")
     example = inputs(vocoder, frames=8)

@@ -33,7 +33,7 @@ from speechssl.extract.outputs import read_units
 from speechssl.extract.waveforms import claim
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
-from speechssl.units.vocoder import Vocoder
+from speechssl.units.vocoder import Precision, Vocoder
 
 _FORMAT = "speechssl-resynth-1"
 Durations = Literal["kept", "predicted"]
@@ -47,6 +47,7 @@ class Speaking:
     speed: float = 1.0  # 2: twice as fast
     durations: Durations = "kept"  # of runs of one unit: those of the recording, or the vocoder's own
     semitones: float = 0.0  # higher, where the vocoder is told the pitch
+    precision: Precision = "fp32"  # of the vocoder
 
     def __post_init__(self) -> None:
         """Refuse what nobody speaks like."""

@@ -116,15 +116,20 @@ class SpectralGenerator(nn.Module):
         """As `WaveGenerator`."""
         if not frames.shape[1]:
             return frames.new_zeros(len(frames), 0)
+        magnitude, phase = self.polar(frames, valid)
+        spectrum = torch.polar(magnitude, phase)
+        window = torch.hann_window(self.window, device=spectrum.device)
+        wav = overlap_add(spectrum, window, self.hop, valid)
+        return zero_padding(wav, at_rate(valid, self.hop)).to(frames.dtype)
+
+    def polar(self, frames: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Magnitude and phase [B, T, F] of every frame's windowed spectrum, float32."""
         x = self.first(zero_padding(frames, valid).transpose(1, 2)).transpose(1, 2)
         x = zero_padding(self.norm(x), valid)
         for block in self.blocks:
             x = block(x, valid)
         magnitude, phase = self.last(self.last_norm(x)).float().chunk(2, -1)
-        spectrum = torch.polar(magnitude.exp().clamp_max(_LOUDEST), phase)
-        window = torch.hann_window(self.window, device=spectrum.device)
-        wav = overlap_add(spectrum, window, self.hop, valid)
-        return zero_padding(wav, at_rate(valid, self.hop)).to(frames.dtype)
+        return magnitude.exp().clamp_max(_LOUDEST), phase
 
 
 def _half(conv: nn.Module) -> int:

@@ -33,6 +33,8 @@ class Recording:
     labels: Sequence[Label] = ()  # (start_s, end_s, label), phones for instance
     notes: Sequence[str] = ()
     speaker: str = ""
+    again: NDArray[np.float32] | None = None  # [S'] what a vocoder makes of the units, at `again_rate`
+    again_rate: int = 16000
 
 
 def section(recording: Recording, number: int, colours: Sequence[str], max_s: float) -> str:
@@ -57,16 +59,16 @@ def section(recording: Recording, number: int, colours: Sequence[str], max_s: fl
     tracks.append(svg.axis(span / rate, max_labels=MIN_PX_PER_FRAME * span / _LABEL_PX))
     names = ["waveform", "mel"] * (samples is not None) + ["units"] + ["labels"] * bool(recording.labels)
     gutter = "".join(f'<span class="g-{name}">{name}</span>' for name in names)
-    player = ""
-    if samples is not None and len(samples):
-        uri = png.data_uri(flac(samples, recording.sample_rate), "audio/flac")
-        player = f'<audio controls preload="metadata" aria-label="Play {title}" src="{uri}"></audio>'
+    players = "" if samples is None else player(samples, recording.sample_rate, f"Play {title}")
+    if recording.again is not None:
+        spoken = player(recording.again, recording.again_rate, f"Play the units of {title}")
+        players += f'<span class="facts">from its units alone:</span>{spoken}'
     return f"""
 <article class="utterance" id="u{number}" aria-labelledby="t{number}">
 <header><h3 id="t{number}">{title}</h3><p class="facts">{_speaker(recording)}{_facts(units)}</p></header>
 {f'<p class="text" dir="auto">{html.escape(recording.text)}</p>' if recording.text else ""}
 {"".join(f'<p class="note">{html.escape(note)}</p>' for note in notes)}
-<div class="transport">{player}<output class="readout" aria-live="off"></output></div>
+<div class="transport">{players}<output class="readout" aria-live="off"></output></div>
 <div class="figure"><div class="gutter" aria-hidden="true">{gutter}</div><div class="scroll">
 <div class="tracks s{number}" tabindex="0" role="slider" aria-label="Position in {title}" aria-valuemin="0"
  aria-valuemax="{span / rate:.2f}" aria-valuenow="0" data-rate="{rate:g}" data-span="{span}">
@@ -84,6 +86,14 @@ def width_rule(recording: Recording, number: int, max_s: float) -> str:
     return f".s{number}{{min-width:{MIN_PX_PER_FRAME * span}px;max-width:{max(120, MAX_PX_PER_FRAME * span)}px}}"
 
 
+def player(samples: NDArray[np.float32], sample_rate: int, label: str) -> str:
+    """A player with its sound; `label` is escaped already. Of no samples nothing."""
+    if not len(samples):
+        return ""
+    uri = png.data_uri(flac(samples, sample_rate), "audio/flac")
+    return f'<audio controls preload="metadata" aria-label="{label}" src="{uri}"></audio>'
+
+
 def flac(samples: NDArray[np.float32], sample_rate: int) -> bytes:
     """The samples as FLAC, 16 bit: lossless for 16-bit sources, half the size of WAV, played by every browser."""
     import soundfile
@@ -95,12 +105,18 @@ def flac(samples: NDArray[np.float32], sample_rate: int) -> bytes:
 
 def _sound(samples: NDArray[np.float32], sample_rate: int, seconds: float, title: str) -> list[str]:
     columns = max(1, round(seconds / COLUMN_S))
-    mel = spectrogram.log_mel(samples, sample_rate, num_columns=columns, hop_s=seconds / columns)
-    uri = png.data_uri(spectrogram.picture(mel), "image/png")
     return [
         svg.waveform(samples, 2 * columns, seconds * sample_rate / (2 * columns)),
-        f'<img class="mel" alt="Mel spectrogram of {title}" width="{columns}" height="{mel.shape[1]}" src="{uri}">',
+        mel_picture(samples, sample_rate, seconds, title),
     ]
+
+
+def mel_picture(samples: NDArray[np.float32], sample_rate: int, seconds: float, title: str) -> str:
+    """The log-mel spectrogram of the first `seconds`, 10 ms a column; `title` is escaped already."""
+    columns = max(1, round(seconds / COLUMN_S))
+    mel = spectrogram.log_mel(samples, sample_rate, num_columns=columns, hop_s=seconds / columns)
+    uri = png.data_uri(spectrogram.picture(mel), "image/png")
+    return f'<img class="mel" alt="Mel spectrogram of {title}" width="{columns}" height="{mel.shape[1]}" src="{uri}">'
 
 
 def _unit_segments(units: Units, colours: Sequence[str]) -> list[svg.Segment]:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from speechssl.units.units import Units
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 FORMAT = "speechssl-vocoder-1"
+Precision = Literal["fp32", "bf16"]
+_BUILT_IN = Path(__file__).parents[1] / "assets" / "vocoder"  # speaks the units of the built-in unit model
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
 _LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
@@ -88,6 +91,17 @@ class Vocoder:
         who = speaker.to(device) if isinstance(speaker, Tensor) else self.speaker(speaker)
         pitch = None if pitch is None else pitch.to(device)
         return self.module.synthesize(torch.as_tensor(units).to(device), who, pitch).cpu()
+
+    def accelerate(self, precision: Precision = "fp32") -> "Vocoder":
+        """Itself, several times as fast on a CPU in bf16, for generators of kind wave with leaky ReLUs (HiFi-GAN's).
+
+        fp32 changes no sample but for rounding, and nothing where there is no faster form. ConfigError for bf16 there.
+        """
+        possible = self.module.accelerate(_DTYPES[precision])
+        if precision != "fp32" and not possible:
+            raise ConfigError(f"no {precision} for this vocoder here: it needs a generator of kind wave with leaky "
+                              "ReLUs and a CPU that multiplies in bfloat16")  # fmt: skip
+        return self
 
     def predict_durations(self, ids: np.ndarray) -> np.ndarray:
         """Frames [N] int64 of deduplicated ids [N]. DataError for a vocoder that was not taught that."""
@@ -181,15 +195,20 @@ def load_released(folder: Path) -> Vocoder:
     return Vocoder(vocoder, card)
 
 
+def find(folder: str | Path) -> Path:
+    """`folder` itself, or where the built-in vocoder is: "default", unless there is a folder of that name."""
+    return _BUILT_IN if str(folder) == "default" and not Path(folder).exists() else Path(folder)
+
+
 def load(folder: str | Path) -> Vocoder:
-    """A vocoder in eval mode: ours, or a released one (`load_released`).
+    """A vocoder in eval mode: ours, the built-in one ("default"), or a released one (`load_released`).
 
     CheckpointError where files are missing, damaged or not those of card.json.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(folder)
+    folder = find(folder)
     if not (folder / "card.json").exists() and (folder / "config.json").is_file():
         return load_released(folder)
     card = read_card(folder)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from speechssl.config import to_dict
 from speechssl.errors import ConfigError, DataError
+from speechssl.nn.fast import wave
 from speechssl.nn.wave_generator import WaveGenerator
 from speechssl.vocoders import generators
 from speechssl.vocoders.durations import DurationPredictor, whole_frames
@@ -96,6 +97,7 @@ class UnitVocoder(nn.Module):
         elif config.last_slope != 0.1:
             raise ConfigError("last_slope has no effect on this kind of generator")
         self.durations = None if config.durations is None else DurationPredictor(config.dim, config.durations)
+        self._fast: wave.FastWaveGenerator | None = None
 
     @property
     def hop(self) -> int:
@@ -119,7 +121,20 @@ class UnitVocoder(nn.Module):
 
         speakers: numbers [B] int64, or embeddings [B, E]. pitch: [B, T, P], or bins [B, T] int64.
         """
-        return self.generator(self.frames(ids, speakers, pitch), valid)
+        frames = self.frames(ids, speakers, pitch)
+        if self._fast is None or valid is not None or frames.device.type != "cpu" or torch.is_grad_enabled():
+            return self.generator(frames, valid)
+        return self._fast(frames)
+
+    def accelerate(self, dtype: torch.dtype = torch.float32) -> bool:
+        """Rebuild the generator, with the weights it has now, for use on a CPU; whether that is possible here.
+
+        The same samples up to the rounding of dtype wherever no gradient is asked for. What is stored stays.
+        """
+        if wave.supports(self.generator) and wave.available(dtype):
+            assert isinstance(self.generator, WaveGenerator)
+            self._fast = wave.FastWaveGenerator(self.generator, dtype)
+        return self._fast is not None
 
     def frames(self, ids: Tensor, speakers: Tensor | None = None, pitch: Tensor | None = None) -> Tensor:
         """What the generator is given, [B, T, C]."""

@@ -12,10 +12,11 @@ from speechssl.convert import vocoder_onnx
 from speechssl.errors import ConfigError
 from speechssl.units import vocoder as folders
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
-from tests.vocoders.test_unit_vocoder import OWN, WAVE, ids, make
+from tests.vocoders.test_unit_vocoder import OWN, SPECTRAL, WAVE, ids, make
 
 VARIANTS = {
     "plain": {},
+    "spectral": {"generator": SPECTRAL},
     "table": {"speakers": ("a", "b"), "pitch_bins": 5},
     "outside": {"speaker_inputs": 3, "pitch_channels": 2},
 }
@@ -31,10 +32,13 @@ def test_convert_writes_a_graph_beside_the_card(tmp_path: Path) -> None:
     assert weight in (tmp_path / "onnx" / "vocoder.onnx").read_bytes()  # plain, not as length and direction
 
 
-def test_an_inverse_stft_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="inverse STFT"):
-        vocoder_onnx.write(tmp_path / "x.onnx", make("spectral"))
-    assert not (tmp_path / "x.onnx").exists()
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_an_inverse_transform_by_products_is_the_generators(count: int) -> None:
+    vocoder = make("spectral").float()
+    frames = vocoder.frames(ids(count)[None])
+    with torch.no_grad():
+        torch.testing.assert_close(vocoder_onnx._Spectral(vocoder.generator)(frames), vocoder.generator(frames),
+                                   atol=1e-5, rtol=1e-4)  # fmt: skip
 
 
 def test_without_the_package_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +52,7 @@ def test_the_graph_says_what_torch_says_of_any_number_of_frames(variant: str, tm
     pytest.importorskip("onnx", reason="pip install onnx")
     runtime = pytest.importorskip("onnxruntime", reason="pip install onnxruntime")
     torch.manual_seed(0)
-    vocoder = UnitVocoder(Config(num_units=7, dim=6, generator=WAVE, **VARIANTS[variant])).eval()  # type: ignore[arg-type]
+    vocoder = UnitVocoder(Config(num_units=7, dim=6, **({"generator": WAVE} | VARIANTS[variant]))).eval()  # type: ignore[arg-type]
     vocoder_onnx.write(tmp_path / "vocoder.onnx", vocoder)
     session = runtime.InferenceSession(tmp_path / "vocoder.onnx", providers=["CPUExecutionProvider"])
     for frames in (1, 23):

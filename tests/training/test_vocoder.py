@@ -215,3 +215,11 @@ def test_pitch_without_use_or_use_without_pitch_is_refused(
 ) -> None:
     assert recipe.main(settings(data, tmp_path / "run", **change)) == 2
     assert "go together" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_a_start_is_the_vocoder_of_an_earlier_run(data: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert recipe.main(settings(data, run, start=whole / "vocoder", training__updates=1)) == 0
+    assert losses(run, "valid", "mel")[0] == pytest.approx(losses(whole, "valid", "mel")[-1], rel=1e-4)
+    other = settings(data, tmp_path / "other", start=whole / "vocoder", vocoder__dim=4)
+    assert recipe.main(other) == 2 and not (tmp_path / "other").exists()

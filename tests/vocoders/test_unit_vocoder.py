@@ -147,12 +147,14 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_stored_vocoder_says_the_same_and_names_its_unit_model(stored: Path) -> None:
-    vocoder = speechssl.load_vocoder(stored)
-    assert isinstance(vocoder, Vocoder) and vocoder.card.units == OWN
+    assert isinstance(speechssl.load_vocoder(stored), Vocoder)
+    vocoder = folders.load(stored)
+    assert vocoder.card.units == OWN
     assert (vocoder.card.name, vocoder.card.licence, vocoder.card.training) == ("tiny", "CC0-1.0", {"updates": 3})
     frames = np.array([1, 1, 1, 5, 5])
     expected = make().float().synthesize(torch.from_numpy(frames))
     assert torch.equal(vocoder(frames), expected) and expected.shape == (100,)
+    torch.testing.assert_close(speechssl.load_vocoder(stored)(frames), expected, atol=1e-6, rtol=1e-5)
     whole = Units.from_frames(frames, rate_hz=800.0, size=7)
     assert torch.equal(vocoder(whole), expected) and torch.equal(vocoder(whole.dedup()), expected)
 
