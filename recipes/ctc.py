@@ -46,7 +46,7 @@ from speechssl.training.log import Log
 class Data:
     """What to train on: anything that `speechssl units` takes as its input, with texts."""
 
-    train: str
+    train: str | tuple[str, ...]  # several, such as labelled and pseudo-labelled utterances, are one
     valid: str | None = None
     group_by: str | None = None  # "speaker", or an extra value such as "utt2lang"; see batching.balance
     lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
@@ -163,7 +163,13 @@ def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective
 
 
 def open_data(
-    run: Run, spec: str, encoder: nn.Module, card: EncoderCard, vocabulary: Vocabulary, *, training: bool
+    run: Run,
+    spec: str | tuple[str, ...],
+    encoder: nn.Module,
+    card: EncoderCard,
+    vocabulary: Vocabulary,
+    *,
+    training: bool,
 ) -> TrainingSet:
     """A corpus ready for training this encoder."""
     return open_training_set(

@@ -5,10 +5,11 @@
         data.valid=data/dev 'data.valid_units=["exp/dev-units"]'
 
 data.train and data.valid give utterances and their texts (a Kaldi data dir, a manifest), data.units one output folder
-of `speechssl units` (text, not merged) or file for each stream. Goes on from the newest checkpoint in the run's folder
-where there is one, bit for bit on a CPU. Writes into it: config.toml, log.jsonl, left_out.tsv, checkpoints/, best/ (by
-the validation's token error rate), recognizer/ (of the best) and result.json. Exit code: 0 trained to the end, 2
-stopped early or refused.
+of `speechssl units` (text, not merged) or file for each stream. With settings.context={before=1, after=1} it looks at
+the units of neighbours too, in the order of data.sessions (lines `session utterance utterance …`). Goes on from the
+newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it: config.toml, log.jsonl,
+left_out.tsv, checkpoints/, best/ (by the validation's token error rate), recognizer/ (of the best) and result.json.
+Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
 import json
@@ -25,6 +26,7 @@ from recipes.ctc import Symbols, make_vocabulary, tell
 from recipes.shared import Common, best_state, count, run_recipe, run_trainer, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
+from speechssl.data.context import Context, read_sessions
 from speechssl.data.corpus import open_corpus
 from speechssl.data.unit_batches import UnitBatches, UnitSet, open_units
 from speechssl.decoders.vocabulary import Vocabulary
@@ -43,6 +45,8 @@ class Data:
     valid: str | None = None
     valid_units: tuple[str, ...] = ()  # empty: as units
     rate_hz: int = 50  # of files that do not say it
+    sessions: str | None = None  # which utterances follow each other, for settings.context; None: the corpus' segments
+    valid_sessions: str | None = None  # None: as sessions
     batching: Batching = field(default_factory=lambda: Batching(seconds=200.0, crop_s=40.0, min_s=0.1))
 
 
@@ -65,13 +69,14 @@ def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
     folder = Path(run.run)
     vocabulary = make_vocabulary(run)
-    data = open_data(run, run.data.train, run.data.units, vocabulary)
+    data = open_data(run, run.data.train, run.data.units, vocabulary, sessions=run.data.sessions)
     objective = build(run, data.sizes, vocabulary)  # before the folder: what cannot be built leaves nothing behind
     log = start_folder(run, folder, group)
     tell(data, "train", folder, log, group)
     valid = None
     if run.data.valid is not None:
-        valid = open_data(run, run.data.valid, run.data.valid_units or run.data.units, vocabulary, data.sizes)
+        valid = open_data(run, run.data.valid, run.data.valid_units or run.data.units, vocabulary, data.sizes,
+                          sessions=run.data.valid_sessions or run.data.sessions)  # fmt: skip
         tell(valid, "valid", folder, log, group)
     log.line(f"unit_asr: {count(objective) / 1e6:.2f} M parameters, streams of {list(data.sizes)} units at "
              f"{data.rate_hz} Hz, {data.rate_hz * sum(map(math.log2, data.sizes)):.0f} bit/s, "
@@ -112,13 +117,19 @@ def build(run: Run, sizes: tuple[int, ...], vocabulary: Vocabulary) -> unit_ctc.
 
 
 def open_data(
-    run: Run, spec: str, streams: tuple[str, ...], vocabulary: Vocabulary, sizes: tuple[int, ...] | None = None
-) -> UnitSet:
+    run: Run, spec: str, streams: tuple[str, ...], vocabulary: Vocabulary, sizes: tuple[int, ...] | None = None, *,
+    sessions: str | None = None,
+) -> UnitSet:  # fmt: skip
     """Utterances with units and texts."""
     adaptor = config.build(unit_ctc.AdaptorConfig, {"strides": [], **run.settings.get("adaptor", {})})
+    values = run.settings.get("context")
+    context = None if values is None else config.build(Context, values)
+    if context is None and sessions is not None:
+        raise ConfigError("data.sessions has no effect without settings.context, such as {before=1, after=1}")
+    order = None if sessions is None else read_sessions(Path(sessions))
     return open_units(open_corpus(spec), [Path(stream) for stream in streams], vocabulary.encode, sizes=sizes,
-                      longest_s=run.data.batching.crop_s, rate_hz=run.data.rate_hz,
-                      factor=math.prod(adaptor.strides))  # fmt: skip
+                      longest_s=run.data.batching.crop_s, rate_hz=run.data.rate_hz, factor=math.prod(adaptor.strides),
+                      context=context, sessions=order)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ _PUBLIC = {
     "Pretrained": "speechssl.encoders.pretrained",
     "load_codec": "speechssl.api",
     "load_encoder": "speechssl.api",
+    "load_mel_decoder": "speechssl.api",
     "load_recognizer": "speechssl.api",
     "load_translator": "speechssl.api",
     "load_unit_model": "speechssl.api",

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
     from speechssl.generation.model import Seq2Seq
     from speechssl.recognition.model import Recognizer
+    from speechssl.units.mel_decoder import TrainedMelDecoder
     from speechssl.units.vocoder import Vocoder
 
-__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_recognizer", "load_translator",
-           "load_unit_model", "load_vocoder", "read_audio"]  # fmt: skip
+__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_recognizer",
+           "load_translator", "load_unit_model", "load_vocoder", "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -51,6 +52,13 @@ def load_codec(folder: str | Path) -> "Codec":
     from speechssl.units import codec
 
     return codec.load(folder)
+
+
+def load_mel_decoder(folder: str | Path) -> "TrainedMelDecoder":
+    """A mel decoder that recipes.mel made: called with units (or features) it gives log mels [T, bins]."""
+    from speechssl.units import mel_decoder
+
+    return mel_decoder.load(folder)
 
 
 def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recognizer":

@@ -1,7 +1,8 @@
 """Recordings changed in ways that do not alter what is said: the transformations of arXiv:2209.15483.
 
 Time stretch and pitch shift are librosa's phase vocoder, reverberation is of a drawn room (`audio.room`), noise is
-white or of a recording. In this order, as in a real room. All but the stretch keep the timing.
+white or of a recording. In this order, as in a real room; a telephone line (`audio.telephone`) comes last. All but the
+stretch keep the timing.
 
 S samples.
 """
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechssl.audio.room import draw_room, impulse_response
+from speechssl.audio.telephone import Line, telephone
 from speechssl.errors import ConfigError
 
 FloatArray = NDArray[np.float32]
@@ -27,9 +29,13 @@ class Augmentation:
     pitch: float = 0.0  # semitones
     rt60_s: float = 0.0  # reverberation time
     snr_db: float = math.inf  # of speech over noise, both over the whole recording
+    telephone: Line = "none"
+    packet_loss: float = 0.0  # share of the telephone line's packets that are lost
 
     def __post_init__(self) -> None:
         """Refuse what nobody could hear as speech."""
+        if not 0 <= self.packet_loss < 1 or (self.packet_loss and self.telephone == "none"):
+            raise ConfigError(f"packet_loss={self.packet_loss}: a share below 1 of what a telephone line carries")
         if not 0.25 <= self.stretch <= 4 or not abs(self.pitch) <= 24 or self.rt60_s < 0 or math.isnan(self.snr_db):
             raise ConfigError(f"stretch must be in 0.25..4, pitch in -24..24 semitones, rt60_s >= 0, got {self}")
 
@@ -38,7 +44,7 @@ class Augmentation:
 class Drawing:
     """How recordings change at random in training: each kind for a share of them, its strength anywhere in a range.
 
-    The kinds are those of arXiv:2209.15483; shares and ranges are chosen.
+    The kinds are those of arXiv:2209.15483, and telephone lines; shares and ranges are chosen.
     """
 
     share: float = 0.5  # of recordings, for each kind on its own
@@ -46,6 +52,9 @@ class Drawing:
     pitch: tuple[float, float] = (-4.0, 4.0)  # [0, 0]: not shifted
     rt60_s: tuple[float, float] = (0.1, 0.6)  # [0, 0]: no room
     snr_db: tuple[float, float] = (5.0, 20.0)  # [inf, inf]: no noise
+    telephone: tuple[Line, ...] = ()  # one of these lines, each as often; none of it by default
+    telephone_share: float = 1.0  # of recordings
+    packet_loss: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
@@ -56,6 +65,9 @@ class Drawing:
             raise ConfigError("snr_db: give two numbers, or [inf, inf] for no noise")
         for values in zip(*ranges, strict=True):
             Augmentation(*values)
+        loss = self.packet_loss
+        if not 0 <= self.telephone_share <= 1 or not 0 <= loss[0] <= loss[1] < 1 or (loss[1] and not self.telephone):
+            raise ConfigError(f"telephone_share is in 0..1, packet_loss a range in 0..1 of a telephone, got {self}")
 
     def draw(self, random: np.random.Generator) -> Augmentation:
         """What is done to one recording."""
@@ -64,10 +76,18 @@ class Drawing:
             low if low == high else float(random.uniform(low, high))
             for low, high in (self.stretch, self.pitch, self.rt60_s, self.snr_db)
         )
+        line, loss = self._line(random)
         return Augmentation(
             stretch if chosen[0] else 1.0, pitch if chosen[1] else 0.0, rt60_s if chosen[2] else 0.0,
-            snr_db if chosen[3] else math.inf,
+            snr_db if chosen[3] else math.inf, line, loss,
         )  # fmt: skip
+
+    def _line(self, random: np.random.Generator) -> tuple[Line, float]:
+        """A telephone line and its loss; nothing is drawn where there is none, so that other draws stay."""
+        if not self.telephone or random.random() >= self.telephone_share:
+            return "none", 0.0
+        line = self.telephone[int(random.integers(len(self.telephone)))]
+        return line, 0.0 if line == "none" else float(random.uniform(*self.packet_loss))
 
 
 def augment(
@@ -86,6 +106,12 @@ def augment(
         samples = reverberate(samples, impulse_response(draw_room(random), settings.rt60_s, sample_rate))
     if settings.snr_db < math.inf:
         samples = add_noise(samples, noise, settings.snr_db, random)
+    if settings.telephone != "none":
+        samples = telephone(_unclipped(samples), sample_rate, settings.telephone, random, settings.packet_loss)
+    return _unclipped(samples)
+
+
+def _unclipped(samples: FloatArray) -> FloatArray:
     peak = float(np.abs(samples).max(initial=0))
     return (samples / max(1.0, peak)).astype(np.float32)
 

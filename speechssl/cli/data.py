@@ -6,6 +6,9 @@
   speechssl data split data/train data/split8 8 --by speaker
   speechssl data convert data/train train.jsonl        kaldi, espnet, tsv, jsonl, lhotse; reads any corpus
   speechssl data augment data/dev data/noisy --noise 10  the same words in noise; --stretch, --pitch, --reverb
+  speechssl data augment data/dev data/phone --telephone alaw --packet-loss 0.03
+  speechssl data pseudo data/rest exp/pseudo --transcripts exp/rest/json --labelled data/10m --keep 0.6
+                                               the texts of a recogniser that the next one may learn from
   speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
 
 Exit codes: 0 done and clean, 1 done with problems or dropped lines (printed), 2 nothing done.
@@ -75,16 +78,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--pitch", type=float, default=0.0, metavar="N", help="N semitones up (needs librosa)")
     augment.add_argument("--reverb", type=float, default=0.0, metavar="S", help="rooms with this reverberation time")
     augment.add_argument("--noise", type=float, default=float("inf"), metavar="DB", help="signal-to-noise ratio")
+    augment.add_argument("--telephone", choices=("none", "band", "alaw", "mulaw"), default="none",
+                         help="a line of 300 to 3400 Hz at 8 kHz, in G.711 or as it is")  # fmt: skip
+    augment.add_argument("--packet-loss", type=float, default=0.0, metavar="P", help="share of its packets (20 ms)")
     augment.add_argument("--noise-from", metavar="FILE", help="a recording of noise (default: white noise)")
     augment.add_argument("--rate", type=int, default=16_000, metavar="HZ", help="of what is written (default 16000)")
     augment.add_argument("--seed", type=int, default=0, help="of rooms and noise (default 0)")
     augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
 
+    pseudo = actions.add_parser("pseudo", parents=[common], help="texts of a recogniser to learn from (self-training)")
+    pseudo.add_argument("source", help="corpus that was transcribed, its own texts not looked at")
+    pseudo.add_argument("target", help="new folder: data/ (Kaldi), labels.tsv (each with its reason), report.json")
+    pseudo.add_argument("--transcripts", required=True, metavar="FILE", help="of speechssl transcribe --format json")
+    pseudo.add_argument("--labelled", required=True, metavar="DATA", help="corpus with texts, for rates of speech")
+    pseudo.add_argument("--keep", type=float, default=1.0, metavar="S", help="share that is kept, the surest (1)")
+    pseudo.add_argument("--least", type=float, default=float("-inf"), metavar="C",
+                        help="confidence, log probability a symbol, below which none is kept")  # fmt: skip
+    pseudo.add_argument("--deviations", type=float, default=3.0, metavar="D",
+                        help="of log characters a second from the labelled mean, at most (3)")  # fmt: skip
+    pseudo.add_argument("--truth", metavar="DATA", help="corpus with true texts: error rates in the report, no more")
+
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; the exit code."""
     actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert,
-               "augment": _augment}  # fmt: skip
+               "augment": _augment, "pseudo": _pseudo}  # fmt: skip
     result, lines, code = actions[args.action](args)
     if args.json:
         print(json.dumps(result, ensure_ascii=False))
@@ -188,9 +206,9 @@ def _augment(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     from speechssl.data.corpus import open_corpus
     from speechssl.errors import ConfigError
 
-    settings = Augmentation(args.stretch, args.pitch, args.reverb, args.noise)
+    settings = Augmentation(args.stretch, args.pitch, args.reverb, args.noise, args.telephone, args.packet_loss)
     if settings == Augmentation():
-        raise ConfigError("say what to do: --stretch, --pitch, --reverb, --noise")
+        raise ConfigError("say what to do: --stretch, --pitch, --reverb, --noise, --telephone")
     if args.noise_from and args.noise == float("inf"):
         raise ConfigError("--noise-from has no effect without --noise")
     corpus = open_corpus(args.source, allow_pipes=args.allow_pipes, allow_remote=args.allow_remote)
@@ -204,3 +222,26 @@ def _augment(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
     result["snr_db"] = None if args.noise == float("inf") else args.noise
     lines = [*notes, *(f"skipped {s['id']!r}: {s['code']}: {s['message']}" for s in skipped)]
     return result, [*lines, f"{args.target}: {done} utterances"], int(bool(skipped))
+
+
+def _pseudo(args: argparse.Namespace) -> tuple[dict[str, Any], list[str], int]:
+    from pathlib import Path
+
+    from speechssl.data import pseudo_labels
+    from speechssl.data.corpus import open_corpus
+    from speechssl.data.pseudo_files import labelled_texts, write_pseudo_labels
+
+    rules = pseudo_labels.Rules(args.keep, args.least, args.deviations)
+    allowed = {"allow_pipes": args.allow_pipes, "allow_remote": args.allow_remote}
+    corpus = open_corpus(args.source, **allowed)
+    limits = pseudo_labels.rate_limits(labelled_texts(open_corpus(args.labelled, **allowed), **allowed), rules)
+    truths = None
+    if args.truth is not None:
+        truths = {u.id: u.text or "" for u in open_corpus(args.truth, **allowed).utterances}
+    labels = pseudo_labels.read_transcripts(Path(args.transcripts))
+    told = write_pseudo_labels(corpus, labels, Path(args.target), rules, limits, truths)
+    lines = [*corpus.problems, f"{limits[0]:.2f} to {limits[1]:.2f} characters a second"]
+    for name, row in told["labels"].items():
+        errors = f", CER {row['cer']}, WER {row['wer']}" if "cer" in row else ""
+        lines.append(f"{name}: {row['utterances']} utterances, {row['hours']:.2f} h{errors}")
+    return told, lines, 0

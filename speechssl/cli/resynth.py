@@ -7,6 +7,9 @@
 The vocoder must be one of the units' own model: its card holds the hash. The command goes on where it was when it is
 given again. Utterances that cannot be spoken are in OUT/failures.tsv with their reason.
 
+--mel-decoder in place of --vocoder: a mel decoder of recipes.mel, with Griffin-Lim's phases behind it. A flow or a
+diffusion is decoded in --steps, from noise of --seed, with --guidance away from what it says without content.
+
 --durations predicted: runs of one unit last as long as the vocoder thinks (`recipes.unit_durations` teaches it), not as
 in the recording.
 
@@ -15,9 +18,14 @@ exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from speechssl.cli import _extraction
 from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechssl.units.mel_voice import MelVoice
+    from speechssl.units.vocoder import Vocoder
 
 SUMMARY = "speech to units and back to speech"
 
@@ -27,8 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new data directory")
     parser.add_argument("--units", metavar="MODEL", help="unit model: a folder, or a built-in one (default: default)")
-    parser.add_argument("--vocoder", default="default", metavar="MODEL",
-                        help="folder of a unit vocoder (default: the built-in one, a German voice)")  # fmt: skip
+    voice = parser.add_mutually_exclusive_group()
+    voice.add_argument("--vocoder", metavar="MODEL",
+                       help="folder of a unit vocoder (default: the built-in one, a German voice)")  # fmt: skip
+    voice.add_argument("--mel-decoder", metavar="MODEL", help="folder of a mel decoder, spoken by Griffin-Lim")
+    parser.add_argument("--steps", type=int, metavar="N", help="of a flow or diffusion mel decoder (default 16)")
+    parser.add_argument("--guidance", type=float, metavar="G", help="of one that was trained for it (default 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the noise of a flow or diffusion (default 0)")
     parser.add_argument("--speaker", metavar="NAME", help="who speaks, where the vocoder has several voices")
     parser.add_argument(
         "--pitch", metavar="DIR", help="F0 of the recordings, of speechssl pitch, where the vocoder needs it"
@@ -54,11 +67,10 @@ def run(args: argparse.Namespace) -> int:
 
     from speechssl.data import pitch_files
     from speechssl.extract import resynthesis
-    from speechssl.units import vocoder as vocoders
     from speechssl.units.model import UnitModel
 
     torch.set_num_threads(max(1, args.threads))
-    vocoder = vocoders.load(args.vocoder).accelerate(args.precision)
+    vocoder = _voice(args)
     speaking = resynthesis.Speaking(args.speaker, args.speed, args.durations, args.f0, args.precision)
     pitch = None if args.pitch is None else pitch_files.read(args.pitch)
     vocoder.speaker(args.speaker)  # before anything is read
@@ -85,6 +97,25 @@ def run(args: argparse.Namespace) -> int:
     failed = f", {report.failed} could not be spoken (failures.tsv)" if report.failed else ""
     print(f"{report.utterances} recordings in {report.output} ({report.made} made now{speed}){failed}")
     return report.exit_code
+
+
+def _voice(args: argparse.Namespace) -> "Vocoder | MelVoice":
+    """The vocoder, or the mel decoder with Griffin-Lim. ConfigError for options without effect."""
+    from speechssl.units import mel_decoder, vocoder
+    from speechssl.units.mel_voice import MelVoice
+    from speechssl.vocoders.mel_decoder import Sampling
+
+    given = {name: getattr(args, name) for name in ("steps", "guidance", "seed") if getattr(args, name) is not None}
+    if args.mel_decoder is None:
+        if given:
+            raise ConfigError(f"--{next(iter(given))} has no effect on a unit vocoder")
+        return vocoder.load(args.vocoder or "default").accelerate(args.precision)
+    if args.precision != "fp32":
+        raise ConfigError("--precision has no effect on a mel decoder")
+    decoder = mel_decoder.load(args.mel_decoder)
+    if given and decoder.card.config.kind == "regression":
+        raise ConfigError(f"--{next(iter(given))} has no effect on a regression")
+    return MelVoice(decoder, Sampling(**given))
 
 
 def _show(done: int) -> None:

@@ -18,8 +18,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching, plan_batches
+from speechssl.data.context import Context, Sessions, sessions_of, units_around
 from speechssl.data.corpus import Corpus
-from speechssl.data.sequences import read_units
+from speechssl.data.sequences import UnitTargets, read_units
 from speechssl.data.targets import Encode, Targets, make_targets
 from speechssl.data.training_set import Loaded, Place
 from speechssl.errors import DataError
@@ -39,6 +40,7 @@ class UnitSet:
     failures: Failures
     rate_hz: int  # units a second
     models: tuple[str | None, ...]  # sha256 of the unit model of each stream
+    around: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None  # units before and after each: see data.context
     labels: None = None
     groups: None = None
 
@@ -55,12 +57,13 @@ class UnitSet:
 
 def open_units(
     corpus: Corpus, streams: Sequence[Path], encode: Encode, *, longest_s: float, factor: int = 1, rate_hz: int = 50,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[int] | None = None, context: Context | None = None, sessions: Sessions | None = None,
 ) -> UnitSet:  # fmt: skip
     """Units per frame of a corpus' utterances, from output folders or text files, with the texts of the corpus.
 
     factor: units that become one frame of the recogniser, of which CTC needs one for each symbol. rate_hz: for files
-    that do not say it. sizes: V of each stream, where a model is there already. Utterances that cannot be used become
+    that do not say it. sizes: V of each stream, where a model is there already. context: what else is seen, of all
+    that have units, in the order of `sessions` (None: those of the corpus). Utterances that cannot be used become
     failures. Raises DataError for streams of different rates, and where nothing can be used.
     """
     found = [read_units(path, reduced=False, size=None if sizes is None else sizes[g])
@@ -91,7 +94,33 @@ def open_units(
         reasons = ", ".join(sorted({reason for _, reason in failures})[:3])
         raise DataError(f"{corpus.source}: none of {len(corpus)} utterances can be used ({reasons})")
     kinds, models = tuple(stream.size for stream in found), tuple(stream.model_sha256 for stream in found)
-    return UnitSet(corpus, tuple(units), kinds, targets, seconds, tuple(failures), rate, models)
+    around = None
+    if context is not None:
+        order, known = sessions or sessions_of(corpus), stacked(found)
+        around = tuple(units_around(u.id, known, order, context, factor=factor) for u in corpus.utterances)
+    return UnitSet(corpus, tuple(units), kinds, targets, seconds, tuple(failures), rate, models, around)
+
+
+def stacked(streams: Sequence[UnitTargets]) -> dict[str, np.ndarray]:
+    """Units [T, G] of the utterances that are, with as many units, in all streams; in the order of the first."""
+    found = {}
+    for name in streams[0].of:
+        parts = [stream.of[name] for stream in streams if name in stream.of]
+        if len(parts) == len(streams) and len({len(part) for part in parts}) == 1 and len(parts[0]):
+            found[name] = np.stack(parts, 1)
+    return found
+
+
+def padded(
+    units: Sequence[np.ndarray], around: Sequence[tuple[np.ndarray, np.ndarray]] | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Units [B, T, G], -1 behind their ends, lengths [B], and with neighbours where each itself lies, [B, 2]."""
+    own = None
+    if around is not None:
+        own = torch.tensor([[len(before), len(part)] for part, (before, _) in zip(units, around, strict=True)])
+        units = [np.concatenate([before, part, after]) for part, (before, after) in zip(units, around, strict=True)]
+    rows = [torch.from_numpy(part.astype(np.int64)) for part in units]
+    return pad_sequence(rows, batch_first=True, padding_value=-1), torch.tensor([len(row) for row in rows]), own
 
 
 @dataclass
@@ -139,9 +168,10 @@ class UnitBatches:
 
     def _batch(self, rows: np.ndarray, epoch: int) -> Batch:
         data = self.data
-        units = [torch.from_numpy(data.units[row].astype(np.int64)) for row in rows.tolist()]
-        labels = pad_sequence(units, batch_first=True, padding_value=-1)
+        chosen = rows.tolist()
+        around = None if data.around is None else [data.around[row] for row in chosen]
+        labels, lengths, own = padded([data.units[row] for row in chosen], around)
         ids = tuple(data.corpus.utterances[int(row)].id for row in rows)
         seeds = [zlib.crc32(f"{self.seed} {epoch} {name}".encode()) for name in ids]
-        return Batch(wav=torch.zeros(labels.shape[:2]), lengths=torch.tensor([len(part) for part in units]),
-                     seeds=torch.tensor(seeds), ids=ids, labels=labels, targets=data.targets.padded(rows))  # fmt: skip
+        return Batch(wav=torch.zeros(labels.shape[:2]), lengths=lengths, seeds=torch.tensor(seeds), ids=ids,
+                     labels=labels, targets=data.targets.padded(rows), own=own)  # fmt: skip

@@ -21,6 +21,8 @@ class Transcript:
     recording: str = ""  # where it lies; "": the id
     begin_s: float = 0.0  # in the recording
     channel: str = "1"
+    score: float = 0.0  # the decoder's: natural log probability, a language model's weighted share included
+    symbols: int = 0  # which it is of, spaces between words among them
 
 
 def as_text(transcripts: Iterable[Transcript]) -> str:
@@ -59,7 +61,7 @@ def as_srt(transcripts: Iterable[Transcript]) -> str:
 
 
 def as_json(transcripts: Iterable[Transcript]) -> str:
-    """A JSON object a line: id, recording, begin_s, duration_s, text, words with start_s, end_s, confidence."""
+    """A JSON object a line: id, recording, begin_s, duration_s, text, score, symbols, words with their times."""
     rows = ({**asdict(t), "recording": t.recording or t.id} for t in transcripts)
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
 

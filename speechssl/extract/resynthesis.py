@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from speechssl import audio
 from speechssl.data.corpus import Corpus, read_utterance
@@ -33,10 +34,45 @@ from speechssl.extract.outputs import read_units
 from speechssl.extract.waveforms import claim
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
-from speechssl.units.vocoder import Precision, Vocoder
+from speechssl.units.vocoder import Precision
 
 _FORMAT = "speechssl-resynth-1"
 Durations = Literal["kept", "predicted"]
+
+
+class Voice(Protocol):
+    """Who speaks units: `units.vocoder.Vocoder`, or `units.mel_voice.MelVoice`."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What decides the samples."""
+        ...
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether it is told the pitch of every unit."""
+        ...
+
+    def __call__(self, units: Tensor, speaker: str | None = None, pitch: Tensor | None = None) -> Tensor:
+        """Samples [S] of ids [T] of every frame."""
+        ...
+
+    def check(self, unit_model: str) -> None:
+        """DataError for units of another unit model."""
+        ...
+
+    def predict_durations(self, ids: np.ndarray) -> np.ndarray:
+        """Frames [N] of deduplicated ids [N]. DataError where it cannot."""
+        ...
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """What it takes of normalised log F0 and voicing [..., 2]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -96,11 +132,11 @@ def of_units(folder: Path) -> Iterator[tuple[Utterance, Units | AudioError]]:
 
 
 def identity(
-    source: Corpus | Path, unit_model: str, vocoder: Vocoder, speaking: Speaking, pitch: PitchFolder | None = None
+    source: Corpus | Path, unit_model: str, vocoder: Voice, speaking: Speaking, pitch: PitchFolder | None = None
 ) -> dict[str, str]:
     """What decides the recordings. DataError where the vocoder does not speak these units, or needs pitch."""
     vocoder.check(unit_model)
-    if vocoder.module.config.has_pitch != (pitch is not None):
+    if vocoder.has_pitch != (pitch is not None):
         raise DataError("this vocoder needs the pitch of the recordings: give an output of speechssl pitch"
                         if pitch is None else "this vocoder takes no pitch")  # fmt: skip
     if pitch is None and speaking.semitones:
@@ -113,12 +149,12 @@ def identity(
             digest.update(json.dumps([row.id, row.audio, row.start_s, row.end_s]).encode())
     if pitch is not None:
         digest.update(pitch.values.tobytes())
-    return {"format": _FORMAT, "input": digest.hexdigest(), "units": unit_model, "vocoder": vocoder.card.sha256,
+    return {"format": _FORMAT, "input": digest.hexdigest(), "units": unit_model, "vocoder": vocoder.identity,
             "speaking": json.dumps(dataclasses.asdict(speaking), sort_keys=True)}  # fmt: skip
 
 
 def resynthesize(
-    spoken: Iterator[tuple[Utterance, Units | AudioError]], target: str | Path, vocoder: Vocoder, speaking: Speaking,
+    spoken: Iterator[tuple[Utterance, Units | AudioError]], target: str | Path, vocoder: Voice, speaking: Speaking,
     claimed: dict[str, str], *, pitch: PitchFolder | None = None, beat: Callable[[int], None] = lambda done: None,
 ) -> Resynthesis:  # fmt: skip
     """Recordings of all utterances; see `of_corpus`, `of_units` and `identity`. beat is told how many are done.
@@ -141,7 +177,7 @@ def resynthesize(
             path = target / "audio" / f"{hashlib.sha256(utterance.id.encode()).hexdigest()[:32]}.wav"
             if not path.exists():
                 wav = say(units, vocoder, speaking, track(pitch, utterance.id, speaking))
-                audio.write(path, wav, vocoder.card.sample_rate)
+                audio.write(path, wav, vocoder.sample_rate)
                 made, samples = made + 1, samples + len(wav)
             done.append(Utterance(utterance.id, str(path), speaker=speaking.speaker or utterance.speaker))
             beat(len(done))
@@ -153,11 +189,11 @@ def resynthesize(
             with atomic.scratch(target, "resynth") as scratch:
                 write_kaldi(done, scratch / "tables", {}, {})
                 atomic.commit(scratch / "tables", target)
-    return Resynthesis(str(target), len(done), len(failures), made, samples / vocoder.card.sample_rate,
+    return Resynthesis(str(target), len(done), len(failures), made, samples / vocoder.sample_rate,
                        time.monotonic() - began)  # fmt: skip
 
 
-def say(units: Units, vocoder: Vocoder, speaking: Speaking, pitch: np.ndarray | None = None) -> np.ndarray:
+def say(units: Units, vocoder: Voice, speaking: Speaking, pitch: np.ndarray | None = None) -> np.ndarray:
     """The waveform [S] of an utterance's units, with their normalised pitch [T, 2] where the vocoder takes it."""
     places = np.arange(units.num_frames)
     if speaking.durations == "predicted":
@@ -167,7 +203,7 @@ def say(units: Units, vocoder: Vocoder, speaking: Speaking, pitch: np.ndarray | 
     values = None
     if pitch is not None:
         whole = np.concatenate([pitch, np.zeros((max(0, units.num_frames - len(pitch)), 2), np.float32)])
-        values = vocoder.module.pitch_input(torch.from_numpy(whole[places]))
+        values = vocoder.pitch_input(torch.from_numpy(whole[places]))
     return vocoder(torch.from_numpy(units.frames()[places]), speaking.speaker, values).numpy()
 
 

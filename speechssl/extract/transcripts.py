@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -25,6 +26,7 @@ from speechssl.decoders.decoder import Decoder, Settings, load_decoder
 from speechssl.decoders.hypothesis import Word
 from speechssl.decoders.outputs import Transcript
 from speechssl.decoders.spelling import spelling_of
+from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.errors import DataError
 from speechssl.extract import atomic
 from speechssl.extract.merge import SUMS
@@ -49,9 +51,9 @@ class Decoding:
     lm: Path | None = None  # ARPA, of words or symbols
     lexicon: Path | None = None
 
-    def decoder(self, recognizer: Recognizer) -> Decoder:
+    def decoder(self, vocabulary: Vocabulary) -> Decoder:
         """Of a recogniser's symbols; files are read. ConfigError for settings that do not fit them."""
-        return load_decoder(spelling_of(recognizer.vocabulary), self.settings, lm=self.lm, lexicon=self.lexicon)
+        return load_decoder(spelling_of(vocabulary), self.settings, lm=self.lm, lexicon=self.lexicon)
 
     def facts(self) -> dict[str, object]:
         """What transcripts.json says of it."""
@@ -62,19 +64,29 @@ class Decoding:
         return {"decoding": "beam", **asdict(self.settings), **hashes}
 
 
+class Decoded(NamedTuple):
+    """Of an utterance: score and symbols are sums over its parts."""
+
+    text: str
+    words: tuple[Word, ...]
+    score: float
+    symbols: int
+
+
 def decode(
     decoder: Decoder, log_probs: np.ndarray, *, frame_s: float | None, longest: int = LONGEST
-) -> tuple[str, tuple[Word, ...]] | None:
-    """Text and words of an utterance; None where a lexicon allows nothing that fits.
+) -> Decoded | None:  # fmt: skip
+    """What is said in an utterance; None where a lexicon allows nothing that fits.
 
     With times (frame_s, seconds from frame to frame) a recording of more than `longest` frames is decoded in parts,
     see `decoders.cut`: a language model begins anew in each.
     """
     if frame_s is None:
         found = decoder.decode(log_probs)
-        return (found[0].text, ()) if found else None
+        return Decoded(found[0].text, (), found[0].score, len(found[0].symbols)) if found else None
     texts: list[str] = []
     words: list[Word] = []
+    score, symbols = 0.0, 0
     for first, last in parts(log_probs, blank=decoder.spelling.blank, longest=longest):
         found = decoder.decode(log_probs[first:last], frame_s=frame_s)
         if not found:
@@ -83,21 +95,24 @@ def decode(
                  for w in found[0].words)  # fmt: skip
         texts.append(found[0].text)
         words.extend(moved)
-    return " ".join(filter(None, texts)), tuple(words)
+        score, symbols = score + found[0].score, symbols + len(found[0].symbols)
+    return Decoded(" ".join(filter(None, texts)), tuple(words), score, symbols)
 
 
 def transcripts(
-    emissions: Path, decoder: Decoder, places: Mapping[str, Utterance], *, frame_s: float, times: bool
-) -> Iterator[Transcript | str]:
-    """Of a finished folder of log probabilities, in the corpus's order; the id alone where nothing fits."""
-    for name, log_probs in read_features(emissions):
+    emissions: Iterable[tuple[str, np.ndarray]], decoder: Decoder, places: Mapping[str, Utterance], *, frame_s: float,
+    times: bool,
+) -> Iterator[Transcript | str]:  # fmt: skip
+    """Of ids and log probabilities [T, V], in their order; the id alone where nothing fits."""
+    for name, log_probs in emissions:
         found = decode(decoder, np.array(log_probs), frame_s=frame_s if times else None)
         if found is None:
             yield name
             continue
         place = places.get(name)
         recording, begin = (place.recording or "", place.start_s or 0.0) if place is not None else ("", 0.0)
-        yield Transcript(name, *found, duration_s=len(log_probs) * frame_s, recording=recording, begin_s=begin)
+        yield Transcript(name, found.text, found.words, len(log_probs) * frame_s, recording, begin,
+                         score=found.score, symbols=found.symbols)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,28 +127,41 @@ def write(
     emissions: Path, target: Path, recognizer: Recognizer, decoding: Decoding | None = None, *, format: str = "text",
     places: Mapping[str, Utterance] | None = None,
 ) -> Written:  # fmt: skip
-    """Write the texts of `emissions` into `target`, whole or not at all.
+    """Write the texts of a finished folder of `emissions` into `target`, whole or not at all; see `write_texts`."""
+    facts = {
+        "recognizer": recognizer.card.name,
+        "recognizer_sha256": recognizer.sha256,
+        "vocabulary_sha256": recognizer.vocabulary.sha256,
+        "emissions": atomic.sha256(emissions / SUMS),
+    }
+    return write_texts(read_features(emissions), target, recognizer.vocabulary, decoding or Decoding(), facts=facts,
+                       frame_s=1 / recognizer.rate_hz, format=format, places=places)  # fmt: skip
 
-    places: utterances by id, for formats that say where in a recording words are. An utterance that the lexicon allows
-    no text for has an empty one. Raises DataError for an unknown format and for ids that a line cannot hold.
+
+def write_texts(
+    emissions: Iterable[tuple[str, np.ndarray]], target: Path, vocabulary: Vocabulary, decoding: Decoding, *,
+    facts: Mapping[str, object], frame_s: float, format: str = "text",
+    places: Mapping[str, Utterance] | None = None,
+) -> Written:  # fmt: skip
+    """Write the texts of ids and log probabilities [T, V] into `target`, whole or not at all.
+
+    facts: where those come from, for transcripts.json. places: utterances by id, for formats that say where in a
+    recording words are. An utterance that the lexicon allows no text for has an empty one. Raises DataError for an
+    unknown format and for ids that a line cannot hold.
     """
     if format not in FORMATS:
         raise DataError(f"unknown format {format!r} (known: {', '.join(FORMATS)})")
-    decoding = decoding or Decoding()
     found, without = [], []
-    for spoken in transcripts(emissions, decoding.decoder(recognizer), places or {}, frame_s=1 / recognizer.rate_hz,
+    for spoken in transcripts(emissions, decoding.decoder(vocabulary), places or {}, frame_s=frame_s,
                               times=format != "text"):  # fmt: skip
         name = spoken if isinstance(spoken, str) else spoken.id
         if format in ("text", "ctm") and name.split() != [name]:
             raise DataError(f"id {name!r} holds white space, which a line of {format} cannot: --format json can")
         without += [name] if isinstance(spoken, str) else []
         found.append(Transcript(spoken, "") if isinstance(spoken, str) else spoken)
-    facts = {
+    known = {
         "format": "speechssl-transcripts-1",
-        "recognizer": recognizer.card.name,
-        "recognizer_sha256": recognizer.sha256,
-        "vocabulary_sha256": recognizer.vocabulary.sha256,
-        "emissions": atomic.sha256(emissions / SUMS),
+        **facts,
         **decoding.facts(),
         "utterances": len(found),
         "without_text": without,
@@ -148,6 +176,6 @@ def write(
             name = quote(recording, safe=" ") + f".{_SUFFIX[format]}"
             atomic.write_text(path / name, FILES[format](list(group)), "transcripts")
     atomic.write_text(
-        target / "transcripts.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "transcripts"
+        target / "transcripts.json", json.dumps(known, indent=2, ensure_ascii=False) + "\n", "transcripts"
     )
     return Written(path, tuple(without))

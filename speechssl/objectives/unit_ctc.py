@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from speechssl.data.batch import Batch
+from speechssl.data.context import Context
 from speechssl.decoders import unit_ctc
 from speechssl.decoders.collapse import best_path
 from speechssl.errors import ConfigError, DataError
@@ -38,6 +39,7 @@ class Config:
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
     dropout: Dropout = field(default_factory=lambda: Dropout(layer=0.0))
+    context: Context | None = None  # of neighbours' units in batches; the loss is over the utterance itself alone
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -48,7 +50,7 @@ class Config:
     def model(self) -> unit_ctc.Config:
         """What is trained."""
         return unit_ctc.Config((self.num_labels, *self.more_streams), self.num_symbols, self.blank, self.embedding,
-                               self.adaptor, self.augmentation)  # fmt: skip
+                               self.adaptor, self.augmentation, self.context)  # fmt: skip
 
 
 class Objective(nn.Module):
@@ -66,7 +68,7 @@ class Objective(nn.Module):
         if units is None or targets is None:
             raise DataError("unit_ctc needs units (labels) and texts (targets) in its batches")
         lengths = lengths_of(units)
-        states, counts = self.model.states(units, lengths, batch.seeds)
+        states, counts = self.model.states(units, lengths, batch.seeds, batch.own)
         log_probs = self.model.log_probs(states)
         losses, possible = ctc_losses(log_probs, counts, targets, blank=self.config.blank)
         symbols = int(((targets >= 0).sum(1) * possible).sum())

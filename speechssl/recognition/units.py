@@ -8,18 +8,21 @@ T units, G streams.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from speechssl import config, files
+from speechssl.data.context import Sessions, units_around
+from speechssl.data.sequences import read_units
+from speechssl.data.unit_batches import padded, stacked
 from speechssl.decoders import unit_ctc
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.collapse import best_path
@@ -29,6 +32,7 @@ from speechssl.errors import CheckpointError, DataError
 
 FORMAT = "speechssl-unit-recognizer-1"
 _MOST_JSON = 16 << 20
+Around = tuple[np.ndarray, np.ndarray]  # units before, after
 
 
 @dataclass(frozen=True)
@@ -66,31 +70,77 @@ class UnitRecognizer:
         """The card as it is stored; sha256 is over everything that decides the text."""
         plain = config.to_dict(self._card)
         head = {name: plain[name] for name in ("format", "model", "rate_hz", "unit_models", "vocabulary_sha256")}
+        if self._card.model.context is None:  # as in cards of before there were contexts
+            del head["model"]["context"]
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return replace(self._card, sha256=digest.hexdigest())
 
-    @torch.inference_mode()
-    def transcribe(self, units: Sequence[np.ndarray]) -> list[str]:
+    @property
+    def frame_s(self) -> float:
+        """Seconds from frame to frame of log probabilities."""
+        return self.model.factor / self._card.rate_hz
+
+    def transcribe(self, units: Sequence[np.ndarray], around: Sequence[Around] | None = None) -> list[str]:
         """The texts of several utterances' units, each [T] or [T, G]: the best symbol of every frame.
 
-        Raises DataError for units that the model does not know.
+        around: units before and after each, for a model that was trained with a context. Raises DataError for units
+        that the model does not know.
         """
-        rows = [torch.from_numpy(np.asarray(part, dtype=np.int64).reshape(len(part), -1)) for part in units]
-        if any(bool((row < 0).any()) for row in rows):
-            raise DataError("a unit cannot be negative")
-        log_probs, counts = self.log_probs(rows)
+        log_probs, counts = self.log_probs(units, around)
         return [self.vocabulary.decode(ids) for ids in best_path(log_probs, counts, self.vocabulary.blank)]
 
     @torch.inference_mode()
-    def log_probs(self, units: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Log probabilities [B, T', V] and counts [B] of units [T, G] int64 each."""
+    def log_probs(
+        self, units: Sequence[np.ndarray], around: Sequence[Around] | None = None
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Log probabilities [B, T', V] and counts [B]; as `transcribe`."""
+        rows = [_as_streams(part) for part in units]
+        sides = None if around is None else [(_as_streams(before), _as_streams(after)) for before, after in around]
+        if sides is None and self.model.config.context is not None:
+            sides = [(row[:0], row[:0]) for row in rows]
+        labels, lengths, own = padded(rows, sides)
         device = self.model.output.weight.device
-        lengths = torch.tensor([len(row) for row in units], device=device)
-        padded = pad_sequence(list(units), batch_first=True, padding_value=-1).to(device)
-        return self.model(padded, lengths)
+        return self.model(labels.to(device), lengths.to(device), own=None if own is None else own.to(device))
+
+    def emissions(
+        self, streams: Sequence[Path], sessions: Sessions | None = None, *, only: Sequence[str] | None = None,
+        together: int = 16,
+    ) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
+        """Ids and log probabilities [T', V] of all utterances that have units in every stream, in the first's order.
+
+        streams: output folders of `speechssl units`, or text files. sessions: what is before and after, for a model
+        that was trained with a context, and needs them. only: of these utterances, in this order; the others may still
+        be neighbours. Raises DataError for units of other unit models, and where one of `only` has none.
+        """
+        card, context = self._card, self.model.config.context
+        if len(streams) != len(card.unit_models):
+            raise DataError(f"this recogniser reads {len(card.unit_models)} streams of units, and {len(streams)} came")
+        if context is not None and sessions is None:
+            raise DataError("this recogniser was trained with a context: give sessions, which utterances are in order")
+        if context is None and sessions is not None:
+            raise DataError("this recogniser sees no other utterances: give no sessions")
+        found = [read_units(path, reduced=False, size=size)
+                 for path, size in zip(streams, card.model.sizes, strict=True)]  # fmt: skip
+        for path, one, wanted in zip(streams, found, card.unit_models, strict=True):
+            if None not in (one.model_sha256, wanted) and one.model_sha256 != wanted:
+                raise DataError(f"{path}: units of another unit model ({str(one.model_sha256)[:12]}, "
+                                f"trained on {str(wanted)[:12]})")  # fmt: skip
+            if one.rate_hz not in (None, card.rate_hz):
+                raise DataError(f"{path}: {one.rate_hz:g} units a second, trained on {card.rate_hz}")
+        units = stacked(found)
+        if missing := sorted(set(only or ()) - set(units)):
+            raise DataError(f"{streams[0]}: no units of {missing[0]!r}, or not as many in each stream "
+                            f"({len(missing)} such utterances)")  # fmt: skip
+        for names in _batched(units if only is None else only, together):
+            around = None
+            if context is not None and sessions is not None:
+                around = [units_around(name, units, sessions, context, factor=self.model.factor) for name in names]
+            log_probs, counts = self.log_probs([units[name] for name in names], around)
+            for name, values, count in zip(names, log_probs.cpu().numpy(), counts.tolist(), strict=True):
+                yield name, values[:count]
 
     def save(self, folder: str | Path) -> None:
         """Write the recogniser into `folder` (made if absent); the card goes first and comes last."""
@@ -133,3 +183,27 @@ class UnitRecognizer:
         if found.card.sha256 != card.sha256:
             raise CheckpointError(f"{path}: card.json does not describe the files beside it; they were changed")
         return found
+
+
+def is_unit_recognizer(folder: str | Path) -> bool:
+    """Whether a folder holds a recogniser of units. Nothing else is looked at."""
+    path = Path(folder) / "card.json"
+    try:
+        raw = files.read_json(path, most=_MOST_JSON) if path.is_file() else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and raw.get("format") == FORMAT
+
+
+def _as_streams(units: np.ndarray) -> np.ndarray:
+    rows = np.asarray(units, dtype=np.int64)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    if (rows < 0).any():
+        raise DataError("a unit cannot be negative")
+    return rows
+
+
+def _batched(names: Iterable[str], together: int) -> Iterator[list[str]]:
+    left = iter(names)
+    while some := list(islice(left, together)):
+        yield some

@@ -7,6 +7,7 @@ rounding to 16 bit of what `augment` writes.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,8 @@ class Change:
     @property
     def settings(self) -> Augmentation:
         """What `augment` is told. ConfigError for a strength without sense."""
-        return Augmentation(**{KINDS[self.kind]: self.strength})
+        values: dict[str, Any] = {KINDS[self.kind]: self.strength}
+        return Augmentation(**values)
 
 
 def parse_changes(text: str) -> list[Change]:

@@ -6,13 +6,14 @@ model.safetensors   plain weights, without weight norm
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechssl import config, files
 from speechssl.convert import code_hifigan
@@ -22,6 +23,7 @@ from speechssl.units.units import Units
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 FORMAT = "speechssl-vocoder-1"
+M = TypeVar("M", bound=nn.Module)
 Precision = Literal["fp32", "bf16"]
 _BUILT_IN = Path(__file__).parents[1] / "assets" / "vocoder"  # speaks the units of the built-in unit model
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -39,6 +41,22 @@ class SpokenUnits:
     rate_hz: float
     sha256: str = ""  # `UnitModel.hash`; empty: not known, then size and rate alone are checked
     name: str = ""
+
+    def __str__(self) -> str:
+        """For messages."""
+        return f"{self.num_units} units at {self.rate_hz:g} Hz of {self.name!r} (unit model {self.sha256[:12] or '?'}…)"
+
+    def check(self, unit_model: str, what: str) -> None:
+        """DataError unless these are units of the unit model with this hash; what: speaks them, for the message."""
+        if self.sha256 and unit_model != self.sha256:
+            raise DataError(f"units of unit model {unit_model[:12]}…, but this {what} speaks {self}: the same numbers "
+                            "would be other sounds")  # fmt: skip
+
+    def frames_of(self, units: Units, what: str) -> np.ndarray:
+        """Ids [T] of every frame. DataError for units of another number or rate."""
+        if (units.size, units.rate_hz) != (self.num_units, self.rate_hz):
+            raise DataError(f"units of {units.size} kinds at {units.rate_hz:g} Hz: this {what} speaks {self}")
+        return units.frames()
 
     @classmethod
     def of_folder(cls, folder: str | Path) -> "SpokenUnits":
@@ -83,14 +101,30 @@ class Vocoder:
         number or rate, and a speaker or pitch that does not fit.
         """
         if isinstance(units, Units):
-            if (units.size, units.rate_hz) != (self.card.units.num_units, self.card.units.rate_hz):
-                raise DataError(f"units of {units.size} kinds at {units.rate_hz:g} Hz: this vocoder speaks "
-                                f"{self._spoken()}")  # fmt: skip
-            units = units.frames()
+            units = self.card.units.frames_of(units, "vocoder")
         device = next(self.module.parameters()).device
         who = speaker.to(device) if isinstance(speaker, Tensor) else self.speaker(speaker)
         pitch = None if pitch is None else pitch.to(device)
         return self.module.synthesize(torch.as_tensor(units).to(device), who, pitch).cpu()
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.card.sample_rate
+
+    @property
+    def identity(self) -> str:
+        """What decides the samples."""
+        return self.card.sha256
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether it is told the pitch of every unit."""
+        return self.module.config.has_pitch
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """What it takes of normalised log F0 and voicing [..., 2]; see `UnitVocoder.pitch_input`."""
+        return self.module.pitch_input(pitch)
 
     def accelerate(self, precision: Precision = "fp32") -> "Vocoder":
         """Itself, several times as fast on a CPU in bf16, for generators of kind wave with leaky ReLUs (HiFi-GAN's).
@@ -120,22 +154,20 @@ class Vocoder:
 
     def check(self, unit_model: str) -> None:
         """DataError unless units of the unit model with this hash (`UnitModel.hash`) are what the vocoder speaks."""
-        if self.card.units.sha256 and unit_model != self.card.units.sha256:
-            raise DataError(f"units of unit model {unit_model[:12]}…, but this vocoder speaks {self._spoken()}: the "
-                            "same numbers would be other sounds")  # fmt: skip
-
-    def _spoken(self) -> str:
-        own = self.card.units
-        return f"{own.num_units} units at {own.rate_hz:g} Hz of {own.name!r} (unit model {own.sha256[:12] or '?'}…)"
+        self.card.units.check(unit_model, "vocoder")
 
 
 def sha256(vocoder: UnitVocoder) -> str:
     """Identity of a vocoder: over its config and every tensor."""
     values = config.to_dict(vocoder.config)
     unused = {name: value for name, value in _LATER.items() if values[name] == value}
-    values = {name: value for name, value in values.items() if name not in unused}
-    digest = hashlib.sha256(json.dumps([FORMAT, values], sort_keys=True).encode())
-    for name, tensor in sorted(vocoder.state_dict().items()):
+    return identity(FORMAT, {name: value for name, value in values.items() if name not in unused}, vocoder)
+
+
+def identity(form: str, values: dict[str, Any], module: nn.Module) -> str:
+    """sha256 over a format, a config's values and every tensor."""
+    digest = hashlib.sha256(json.dumps([form, values], sort_keys=True).encode())
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -205,27 +237,45 @@ def load(folder: str | Path) -> Vocoder:
 
     CheckpointError where files are missing, damaged or not those of card.json.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     folder = find(folder)
     if not (folder / "card.json").exists() and (folder / "config.json").is_file():
         return load_released(folder)
     card = read_card(folder)
-    path = folder / "model.safetensors"
     try:
-        files.check_regular(path)
-        tensors = load_file(path)
-        with torch.device("meta"):  # shapes first: card.json does not decide how much memory is taken
-            needed = {name: tensor.shape for name, tensor in UnitVocoder(card.config).state_dict().items()}
-        if needed != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise ValueError("card.json does not describe the tensors beside it")
-        vocoder = UnitVocoder(card.config)
-        vocoder.load_state_dict(tensors, strict=True)
+        vocoder = read_weights(folder, lambda: UnitVocoder(card.config))
         check_fits(vocoder, card.units)
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
-            SafetensorError) as error:  # fmt: skip
+    except UNUSABLE as error:
         raise CheckpointError(f"{folder}: not a usable vocoder: {error}") from error
-    if sha256(vocoder) != card.sha256:
-        raise CheckpointError(f"{folder}: the weights do not match the sha256 in card.json; the files were changed")
+    check_identity(folder, sha256(vocoder), card.sha256)
     return Vocoder(vocoder.eval().requires_grad_(False), card)
+
+
+# What foreign or damaged cards and weights may raise.
+UNUSABLE = (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
+
+
+def read_weights(folder: Path, build: Callable[[], M]) -> M:
+    """A module with the tensors of model.safetensors. Raises one of UNUSABLE."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / "model.safetensors"
+    files.check_regular(path)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    with torch.device("meta"):  # shapes first: card.json does not decide how much memory is taken
+        needed = {name: tensor.shape for name, tensor in build().state_dict().items()}
+    if needed != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError("card.json does not describe the tensors beside it")
+    module = build()
+    module.load_state_dict(tensors, strict=True)
+    return module
+
+
+def check_identity(folder: Path, found: str, stated: str) -> None:
+    """CheckpointError where weights are not those of the card."""
+    if found != stated:
+        raise CheckpointError(f"{folder}: the weights do not match the sha256 in card.json; the files were changed")

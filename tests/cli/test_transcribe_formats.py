@@ -107,6 +107,12 @@ def test_parts_give_the_text_and_the_times_of_the_whole() -> None:
     log_probs = np.concatenate([speech_probs, silence, boundary, silence, speech_probs])
     decoder = Decoder(spelling_of(model.vocabulary), Settings())
     whole = decoder.decode(log_probs, frame_s=0.02)[0]
-    text, words = decode(decoder, log_probs, frame_s=0.02, longest=len(speech_probs) + 79) or ("", ())
+    text, words, score, symbols = decode(decoder, log_probs, frame_s=0.02, longest=len(speech_probs) + 79) or (
+        "",
+        (),
+        0.0,
+        0,
+    )
+    assert score < 0 and symbols >= len(text.replace(" ", ""))
     assert text == whole.text and [w.text for w in words] == [w.text for w in whole.words]
     assert [w.start_s for w in words] == pytest.approx([w.start_s for w in whole.words])

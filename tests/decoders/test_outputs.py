@@ -51,6 +51,7 @@ def test_json() -> None:
     row = json.loads(outputs.as_json([ONE, EMPTY]).splitlines()[0])
     assert row == {
         "id": "r1-b", "text": 'oui "non"', "duration_s": 2.0, "recording": "r1", "begin_s": 61.0, "channel": "1",
+        "score": 0.0, "symbols": 0,
         "words": [{"text": "oui", "start_s": 0.5, "end_s": 0.74, "confidence": 0.9},
                   {"text": '"non"', "start_s": 1.0, "end_s": 1.5, "confidence": 0.25}],
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,45 @@ def test_it_runs_from_recordings_to_the_table_and_again_for_nothing(tmp_path: Pa
     scores = json.loads((tmp_path / "exp/tiny/scores/small_10m_0.json").read_text())
     assert scores["utterances"] == 40 and scores["cer"] > 0
     assert "done before" in run(*command, "--stop-stage", "2")
+
+
+def test_units_alone_make_rows_of_the_same_table_with_and_without_their_neighbours(tmp_path: Path) -> None:
+    corpus = make_mboshi(tmp_path / "mboshi", per_split=50)
+    printed = run(EGS / "run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp", "--tiny",
+                  "true", "--systems", "units units+context", "--subsets", "10m", "--seeds", "0",
+                  "--workers", "0")  # fmt: skip
+    rows = [line.split(" | ")[0] for line in printed[printed.index("| system") :].splitlines()[2:]]
+    assert rows == ["| units", "| units+context"]
+    data = tmp_path / "data" / "tiny"
+    told = json.loads((tmp_path / "exp/tiny/texts/units_10m_0/transcripts.json").read_text())
+    assert told["utterances"] == len((data / "corpus/dev/text").read_text().splitlines()) == 40
+    sessions = [line.split()[1:] for line in (data / "sessions").read_text().splitlines()]
+    numbers = [[int(re.sub(r"\D*\d_\D*", "", name)) for name in names] for names in sessions]
+    assert sum(map(len, numbers)) == 80 and all(row == sorted(row) for row in numbers) and max(map(len, numbers)) > 9
+
+
+def test_self_training_runs_from_recognisers_to_tables_and_learns_from_the_rest_alone(tmp_path: Path) -> None:
+    corpus = make_mboshi(tmp_path / "mboshi", per_split=50)
+    encoder = encoders.build("tdnn", TINY["tdnn"][0])
+    pretrained.save(tmp_path / "encoder", Pretrained(encoder, EncoderCard("tdnn", TINY["tdnn"][0])))
+    command = [EGS / "self_training.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp",
+               "--tiny", "true", "--systems", f"small={tmp_path}/encoder", "--subsets", "10m", "--seeds", "0",
+               "--rounds", "1", "--workers", "0"]  # fmt: skip
+    printed = run(*command)
+    rows = [line.split(" | ")[0] for line in printed[printed.rindex("| system") :].splitlines()[2:]]
+    rounds = ["small", "small+lm", "small+round1", "small+round1+lm"]
+    assert rows[:4] == [f"| {name}" for name in rounds]
+    sets, exp = tmp_path / "data/tiny/sets", tmp_path / "exp/tiny"
+    ids = {name: set((sets / f"{name}.ids").read_text().split()) for name in ("all", "valid", "10m")}
+    folder = exp / "pseudo" / "small+round1_10m_0"
+    labels = [line.split("\t") for line in (folder / "labels.tsv").read_text().splitlines()[1:]]
+    assert {row[0] for row in labels} == ids["all"] - ids["10m"]
+    kept = {row[0]: row[5] for row in labels if row[1] == "kept"}
+    written = [line.partition(" ") for line in (folder / "data" / "text").read_text().splitlines()]
+    assert kept == {name: text for name, _, text in written} and all(kept.values())
+    told = json.loads((exp / "small+round1_10m_0" / "recognizer" / "card.json").read_text())["training"]
+    assert told["train"] == [str(sets / "10m"), str(folder / "data")]
+    assert told["utterances"] == len(ids["10m"]) + len(kept)
 
 
 def test_scores_are_edits_over_lengths_of_composed_text(tmp_path: Path) -> None:

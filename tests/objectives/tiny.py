@@ -19,6 +19,8 @@ SEQUENCES: dict[str, Any] = {
     "decoder": {"dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2},
     "dropout": {"residual": 0.0, "attention": 0.0, "activation": 0.0, "layer": 0.0},
 }
+MEL: dict[str, Any] = {"num_units": 1, "num_mels": 20, "dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2,
+                       "kernel": 3, "depth": 1}  # fmt: skip
 CPC: dict[str, Any] = encoders.TINY["cpc"][0]
 
 
@@ -141,6 +143,19 @@ TINY: dict[str, list[Case]] = {
             labels=True,
             draws=False,
         ),
+    ],
+    "mel_regression": [
+        # nothing is drawn: no noise, no masks; a regression has no codes
+        Case({"decoder": MEL}, labels=True, codes=False, draws=False, lr=1e-2),
+        Case({"decoder": MEL, "num_labels": 0, "layer": 1}, codes=False, draws=False, lr=1e-2),
+    ],
+    "mel_flow": [
+        Case({"decoder": MEL}, labels=True, codes=False, lr=1e-2),
+        Case({"decoder": MEL, "prompt_share": 0.6, "silent_share": 0.7}, labels=True, codes=False, lr=1e-2),
+    ],
+    "mel_diffusion": [
+        Case({"decoder": MEL}, labels=True, codes=False, lr=1e-2),
+        Case({"decoder": MEL, "num_labels": 0, "layer": 1}, codes=False, lr=1e-2),
     ],
     "mp3": [
         Case({"max_positions": 60, "hidden": 0.3}, family="wav2vec2"),

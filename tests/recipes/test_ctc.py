@@ -230,6 +230,20 @@ def test_pieces_and_phones_are_targets_too(data: Path, tmp_path: Path) -> None:
     assert found.kind == "phones" and found.word_boundary == "|" and set(NOTES) <= set(found.symbols)
 
 
+def test_two_corpora_are_learned_from_as_the_one_they_make_up(data: Path, whole: Path, tmp_path: Path) -> None:
+    for name, numbers in (("one", range(8)), ("two", range(8, 20))):
+        (tmp_path / name).mkdir()
+        for table in ("wav.scp", "text", "utt2spk"):
+            lines = (data / table).read_text().splitlines(keepends=True)
+            (tmp_path / name / table).write_text("".join(line for line in lines if int(line[1:3]) in numbers))
+    both = (tmp_path / "one", tmp_path / "two")
+    assert train(data, tmp_path / "run", data__train=both, vocabulary__texts=data, settings__freeze_updates=3) == 0
+    found, wanted = (Recognizer.load(run / "recognizer") for run in (tmp_path / "run", whole))
+    assert found.sha256 == wanted.sha256
+    assert found.card.training["train"] == [str(folder) for folder in both]
+    assert train(data, tmp_path / "twice", data__train=(data, tmp_path / "one")) == 2
+
+
 def test_a_changed_recogniser_is_refused(whole: Path, tmp_path: Path) -> None:
     for change in ("vocabulary.json", "card.json", "model.safetensors"):
         folder = tmp_path / change

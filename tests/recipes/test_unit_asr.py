@@ -12,6 +12,7 @@ import torch
 from recipes.unit_asr import Run, build, main
 from speechssl import config
 from speechssl.data.batch_plan import Batching
+from speechssl.data.context import read_sessions
 from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Place
 from speechssl.data.unit_batches import UnitBatches, open_units
@@ -139,3 +140,46 @@ def test_settings_that_follow_from_the_data_are_refused(
 ) -> None:
     assert train(tmp_path / "run", data, settings__num_labels=9) == 2
     assert "num_labels" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_with_a_context_it_learns_what_only_the_neighbours_tell(tmp_path: Path) -> None:
+    """Before each utterance one of 0s or 1s, which says how unit 3 is written; the same units with either of them."""
+    lines: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": [], "units": [], "sessions": [], "swapped": []}
+    random, wanted = np.random.default_rng(0), []
+    for pair in range(12):
+        letters = [*random.permutation([2, 2, 2, 2, 3, 3, 3]).tolist(), 3]
+        frames = [4, *(unit for letter in letters for unit in (letter, letter, letter, 4))]
+        for cue in (0, 1):
+            name = f"u{pair:02}{cue}"
+            text = "".join("c" if letter == 2 else "ab"[cue] for letter in letters)
+            wanted.append(text)
+            lines["wav.scp"].append(f"{name} /nowhere.wav\n")
+            lines["utt2spk"].append(f"{name} s\n")
+            lines["text"].append(f"{name} {text}\n")
+            lines["units"] += [f"{name} {' '.join(map(str, frames))}\n", f"cue{name} {f'{cue} ' * 6}\n"]
+            lines["sessions"].append(f"s{name} cue{name} {name}\n")
+            lines["swapped"].append(f"s{name} cueu{pair:02}{1 - cue} {name}\n")
+    for name, rows in lines.items():
+        (tmp_path / name).write_text("".join(rows))
+    others = {"settings__context__before": 1, "settings__context__after": 0, "data__sessions": tmp_path / "sessions",
+              "data__valid": tmp_path, "settings__adaptor__kind": "conformer", "settings__adaptor__num_blocks": (),
+              "settings__adaptor__factors": (), "settings__adaptor__num_layers": 2, "training__updates": 150,
+              "training__valid_every": 50, "optimizer__lr": 1e-2}  # fmt: skip
+    assert train(tmp_path / "run", tmp_path, ("units",), **others) == 0
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["best_token_error_rate"] < 0.1, "without the cues a quarter of the symbols is wrong at the least"
+    model = UnitRecognizer.load(tmp_path / "run" / "recognizer")
+    swapped = [text.translate(str.maketrans("ab", "ba")) for text in wanted]
+    for order, expected in (("sessions", wanted), ("swapped", swapped)):
+        found = {
+            n: best_text(model, x) for n, x in model.emissions([tmp_path / "units"], read_sessions(tmp_path / order))
+        }
+        right = sum(found[f"u{k // 2:02}{k % 2}"] == expected[k] for k in range(24))
+        assert right >= 20, (order, right)
+    assert train(tmp_path / "other", tmp_path, ("units",), data__sessions=tmp_path / "sessions") == 2
+
+
+def best_text(model: UnitRecognizer, log_probs: np.ndarray) -> str:
+    symbols = log_probs.argmax(1)
+    kept = symbols[(np.diff(symbols, prepend=-1) != 0) & (symbols != model.vocabulary.blank)]
+    return model.vocabulary.decode(kept.tolist())

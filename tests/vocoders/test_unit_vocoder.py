@@ -273,3 +273,13 @@ def test_the_hash_of_a_vocoder_does_not_change_with_the_toolkit() -> None:
         for number, parameter in enumerate(vocoder.parameters()):
             parameter.fill_(number / 64)
     assert folders.sha256(vocoder) == "929760acc2577dcdaa721534cfc6091ed4d9d9250babed893b2f75a65e18aca5"
+
+
+def test_the_built_in_vocoder_speaks_the_built_in_units_and_is_small() -> None:
+    vocoder, model = speechssl.load_vocoder(), speechssl.load_unit_model()
+    assert vocoder.card.units.sha256 == model.hash and vocoder.card.licence == "CC0-1.0"
+    noise = torch.randn(16_000, generator=torch.Generator().manual_seed(0)) / 10
+    units = model(noise, sample_rate=16_000)
+    assert vocoder(units).shape == (units.num_frames * 320,)
+    assert vocoder.predict_durations(units.dedup().ids).min() >= 1
+    assert sum(path.stat().st_size for path in folders.find("default").iterdir()) <= 10_000_000

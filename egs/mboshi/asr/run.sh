@@ -3,7 +3,9 @@
 # Mboshi: recognisers of characters from 10 minutes, an hour and all of the labels, by several encoders.
 # usage: run.sh --corpus DIR [--option value ...]
 #   --corpus DIR            the Mboshi folder (train/ dev/ utterances.tsv phones.tsv.gz), as seen from where you stand
-#   --systems "..."         scratch: a fresh TDNN; builtin: speechssl's own encoder; NAME=FOLDER: any encoder
+#   --systems "..."         scratch: a fresh TDNN; builtin: speechssl's own encoder; NAME=FOLDER: any encoder;
+#                           units, NAME:FOLDER: discrete units alone, of the built-in or another unit model; with +context
+#                           behind the name the units of the utterances before and after it too
 #   --subsets "10m 1h all"  labels to learn from;  --seeds "0 1 2"
 #   --updates 1500          of every training (80 s of speech each);  --device cpu  --precision fp32  --jobs 1  trainings at once
 #   --workers 2             processes that read
@@ -27,8 +29,9 @@ if at_stage 0 "$corpus -> Kaldi data dirs"; then
   once "$data/corpus" "$corpus/utterances.tsv" ../units/local/prepare_data.py -- \
     ../units/local/prepare_data.py "$corpus" "$data/corpus" --limit "$limit"
 fi
-if at_stage 1 "$data/corpus/train -> a part for validation, and subsets of the rest, speakers balanced"; then
+if at_stage 1 "$data/corpus -> a part for validation, subsets of the rest, speakers balanced; units where a system reads them"; then
   once "$data/sets" "$data/corpus" local/subset.py local/subsets.sh -- local/subsets.sh "$data/corpus/train" "$data/sets"
+  echo "$systems" | xargs -n 1 local/units.sh
 fi
 if at_stage 2 "subsets -> recognisers"; then
   runs | xargs -r -P "$jobs" -L 1 local/train.sh

@@ -32,7 +32,7 @@ def main(folder: str) -> int:
     subsets = [subset for subset in SUBSETS if any(subset == other for _, other in found)]
     heads = [f"{kind} % {subset}" for kind in ("CER", "WER") for subset in subsets]
     print("| system | " + " | ".join(heads) + " |\n|---|" + "---:|" * len(heads))
-    for system in dict.fromkeys(system for system, _ in found):
+    for system in sorted({system for system, _ in found}):
         cells = [
             cell([row[kind] for row in found[system, subset]]) if (system, subset) in found else ""
             for kind in ("cer", "wer")

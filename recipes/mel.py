@@ -1,0 +1,159 @@
+"""Training of a mel decoder on units, or on features of a unit model's encoder: by regression, flow or diffusion.
+
+    speechssl units data/train --model default -o exp/units
+    python -m recipes.mel recipes/conf/mel_regression.toml run=exp/mel data.train=data/train data.labels=exp/units
+    python -m recipes.mel recipes/conf/mel_flow.toml run=exp/flow data.train=data/train data.labels=exp/units \\
+        data.valid=data/valid data.valid_labels=exp/units_valid
+    python -m recipes.mel recipes/conf/mel_diffusion.toml run=exp/diffusion data.train=data/train   # without labels:
+                                                     # features of the unit model's layer, made on the way
+
+Takes TOML files, of which the later win, and key=value overrides. unit_model: whose units they are, and whose encoder
+gives features. data.speakers=true gives every speaker of the data an embedding. Goes on from the newest checkpoint in
+the run's folder where there is one. Writes into it: config.toml, log.jsonl, checkpoints/, mel_decoder/ (what `speechssl
+resynth --mel-decoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
+from speechssl import config
+from speechssl.data.batch_plan import Batching
+from speechssl.data.corpus import open_corpus
+from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.errors import ConfigError
+from speechssl.objectives import mel_diffusion, mel_flow, mel_regression
+from speechssl.training.distributed import Group
+from speechssl.units import mel_decoder as files
+from speechssl.units.model import UnitModel
+from speechssl.units.vocoder import SpokenUnits
+from speechssl.vocoders.mel_decoder import Kind, MelDecoder
+
+_OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
+_MEASURED = 20  # batches of which the mels' mean and scale are taken
+
+
+@dataclass(frozen=True)
+class Data:
+    """What to train on."""
+
+    train: str
+    labels: str | None = None  # an output of `speechssl units` (text, not merged); None: the encoder's features
+    valid: str | None = None
+    valid_labels: str | None = None  # None: they are among `labels`
+    speakers: bool = False  # every speaker has an embedding
+    lengths: Lengths = "headers"
+    batching: Batching = field(default_factory=lambda: Batching(seconds=64.0, crop_s=4.0, min_s=0.5))
+
+
+@dataclass(frozen=True)
+class Run(Common):
+    """Everything that decides a run."""
+
+    data: Data
+    kind: Kind = "regression"  # its objective is mel_KIND
+    unit_model: str = "default"  # a folder, or a built-in one
+    run: str = "exp/mel"  # the run's folder
+    settings: dict[str, Any] = field(default_factory=dict)  # the objective's Config, but what follows from the data
+    name: str = ""  # of the mel decoder
+    licence: str = ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the arguments say: TOML files and key=value overrides."""
+    return run_recipe(Run, train, __doc__, arguments)
+
+
+def train(run: Run, group: Group) -> int:
+    """One run, in this process as a member of `group`."""
+    folder, model = Path(run.run), UnitModel.load(run.unit_model)
+    units = SpokenUnits(model.size, model.rate_hz, model.hash, model.card.name)
+    for labels in (run.data.labels, run.data.valid_labels):
+        if labels is not None and Path(labels).is_dir():
+            units.check(SpokenUnits.of_folder(labels).sha256, "training")
+    if model.pretrained.card.normalize and run.data.labels is None:
+        raise ConfigError(f"{run.unit_model}: its encoder wants normalised waveforms, whose mels have lost their level:"
+                          " give data.labels")  # fmt: skip
+    data = open_data(run, run.data.train, run.data.labels, model)
+    objective = build(run, model, data.group_names)  # before the folder: what cannot be built leaves nothing behind
+    log = start_folder(run, folder, group)
+    log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
+    hop = int(model.pretrained.encoder.hop)
+    batches = Batches(data, run.data.batching, run.seed, hop, group.rank, group.world, run.training.workers,
+                      run.training.accumulate)  # fmt: skip
+    valid = None
+    if run.data.valid is not None:
+        found = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, model)
+        if found.group_names != data.group_names:
+            raise ConfigError(f"{run.data.valid} has other speakers than {run.data.train}")
+        valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
+    if not (folder / "checkpoints").is_dir():
+        measure(objective.decoder, batches, int(run.seed))
+    log.line(f"mel_{run.kind}: {count(objective) / 1e6:.2f} M parameters in training, of "
+             f"{'units' if objective.decoder.config.num_units else 'features'}")  # fmt: skip
+    ended = run_trainer(run, objective, batches, valid, group=group, folder=folder, log=log, failures=data.failures)
+    if ended is None:
+        return 2
+    trainer, result = ended
+    if group.first:
+        facts = {"recipe": "recipes.mel", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
+        name = run.name or f"mel_{run.kind}, {trainer.update} updates, seed {run.seed}"
+        card = files.save(folder / "mel_decoder", objective.decoder.cpu(), units, layer=model.layer, name=name,
+                          licence=run.licence, training=facts)  # fmt: skip
+        (folder / "result.json").write_text(json.dumps(result | {"sha256": card.sha256}, indent=2) + "\n",
+                                            encoding="utf-8")  # fmt: skip
+        log.line(f"mel decoder in {folder / 'mel_decoder'}")
+    return 0
+
+
+def build(run: Run, model: UnitModel, speakers: tuple[str, ...]) -> nn.Module:
+    """The objective with a fresh decoder, drawn from the run's seed."""
+    if fixed := sorted({"num_labels", "layer"} & set(run.settings)):
+        raise ConfigError(f"settings.{fixed[0]} follows from the units: leave it out")
+    decoder = {"num_units": 1, "speakers": list(speakers), **run.settings.get("decoder", {})}
+    values = {**run.settings, "decoder": decoder, "layer": model.layer,
+              "num_labels": 0 if run.data.labels is None else model.size}  # fmt: skip
+    torch.manual_seed(run.seed)
+    made = config.build(_OBJECTIVES[run.kind].Config, values)
+    return _OBJECTIVES[run.kind].Objective(model.pretrained.encoder, made)
+
+
+def open_data(run: Run, spec: str, labels: str | None, model: UnitModel) -> TrainingSet:
+    """A corpus with its units."""
+    return open_training_set(open_corpus(spec), sample_rate=model.sample_rate, lengths=run.data.lengths,
+                             labels=None if labels is None else Path(labels), rate_hz=model.rate_hz,
+                             group_by="speaker" if run.data.speakers else None)  # fmt: skip
+
+
+def measure(decoder: MelDecoder, batches: Batches, seed: int) -> None:
+    """Mean and scale of each mel bin over the first batches."""
+    ratio, bins, hop = decoder.config.frames_per_unit, decoder.config.num_mels, decoder.config.hop
+    sums = torch.zeros(3, bins, dtype=torch.float64)
+    for number, loaded in enumerate(batches.once()):
+        if number == _MEASURED:
+            break
+        if loaded.batch is not None:
+            sums += moments(decoder, loaded.batch.wav, loaded.batch.lengths, ratio * hop)
+    mean = sums[1] / sums[0].clamp_min(1)
+    decoder.mean.copy_(mean)
+    decoder.scale.copy_((sums[2] / sums[0].clamp_min(1) - mean.square()).clamp_min(1e-4).sqrt())
+
+
+def moments(decoder: MelDecoder, wav: Tensor, lengths: Tensor, hop: int) -> Tensor:
+    """Count, sum and sum of squares [3, M] of the mels of wav [B, S] in whole units."""
+    frames = lengths // hop
+    mel = decoder.mels(decoder.patches(wav, lengths, int(frames.max()))).double()
+    real = torch.arange(mel.shape[1]) < (frames * decoder.config.frames_per_unit).unsqueeze(1)
+    values = mel[real]
+    return torch.stack([torch.full((mel.shape[2],), float(len(values)), dtype=torch.float64), values.sum(0),
+                        values.square().sum(0)])  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""A mel decoder on disk, with the unit model whose units, or whose encoder's features, it decodes.
+
+card.json           config, the unit model's hash, what it is given, name, licence, sha256
+model.safetensors   weights, and mean and scale of the mels
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl import config, files
+from speechssl.encoders import pretrained as native
+from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.units.units import Units
+from speechssl.units.vocoder import UNUSABLE, SpokenUnits, check_identity, identity, read_weights
+from speechssl.vocoders.mel_decoder import Config, MelDecoder, Sampling
+
+FORMAT = "speechssl-mel-decoder-1"
+_MOST_BYTES = 16 << 20  # of card.json
+
+
+@dataclass(frozen=True)
+class MelDecoderCard:
+    """card.json, field by field."""
+
+    format: str
+    name: str
+    config: Config
+    units: SpokenUnits  # where it takes features: those of this unit model's encoder
+    layer: int  # of the encoder, where it takes features
+    sha256: str
+    licence: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainedMelDecoder:
+    """A trained mel decoder with its card: units or features to log mels."""
+
+    module: MelDecoder
+    card: MelDecoderCard
+
+    def __call__(
+        self, content: Units | Tensor | np.ndarray, speaker: str | None = None, *, sampling: Sampling | None = None,
+        more: Tensor | None = None, prompt: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Log mels [frames_per_unit * T, M] float32 of `Units`, of ids [T], or of features [T, D].
+
+        See `MelDecoder.decode`. DataError for no units, unknown ones, units of another number or rate, features where
+        units are wanted, and a speaker that does not fit.
+        """
+        if isinstance(content, Units):
+            if not self.module.config.num_units:
+                raise DataError("this mel decoder takes features of speech, not units")
+            content = self.card.units.frames_of(content, "mel decoder")
+        device = self.module.mean.device
+        given = torch.as_tensor(content).to(device)
+        who = self.speaker(speaker)
+        return self.module.decode(given, sampling, speaker=who, more=more, prompt=prompt).cpu()
+
+    def speaker(self, name: str | None) -> int | None:
+        """A speaker's number; DataError for a name that is not there, or missing."""
+        names = self.module.config.speakers
+        if name is None and not names:
+            return None
+        if name not in names:
+            raise DataError(f"speaker {name!r}: not one of this mel decoder's "
+                            f"({', '.join(names[:20]) or 'it has one voice without a name'})")  # fmt: skip
+        return names.index(name)
+
+    def check(self, unit_model: str) -> None:
+        """DataError unless units (or features) of the unit model with this hash are what it decodes."""
+        self.card.units.check(unit_model, "mel decoder")
+
+
+def sha256(decoder: MelDecoder) -> str:
+    """Identity of a mel decoder: over its config and every tensor."""
+    return identity(FORMAT, config.to_dict(decoder.config), decoder)
+
+
+def check_fits(decoder: MelDecoder, units: SpokenUnits) -> None:
+    """ConfigError for units that a mel decoder of this shape cannot decode."""
+    own = decoder.config
+    if decoder.rate_hz != units.rate_hz or own.num_units not in (0, units.num_units):
+        raise ConfigError(f"{units.num_units} units at {units.rate_hz:g} Hz for a mel decoder of {own.num_units} units "
+                          f"at {decoder.rate_hz:g} Hz")  # fmt: skip
+
+
+def save(
+    folder: str | Path, decoder: MelDecoder, units: SpokenUnits, *, layer: int = 0, name: str = "mel decoder",
+    licence: str = "", training: dict[str, Any] | None = None,
+) -> MelDecoderCard:  # fmt: skip
+    """Write a mel decoder into `folder`, made if absent; returns its card. ConfigError where it does not fit."""
+    folder = Path(folder)
+    check_fits(decoder, units)
+    folder.mkdir(parents=True, exist_ok=True)
+    native.write_tensors(folder / "model.safetensors", decoder.state_dict())
+    card = MelDecoderCard(FORMAT, name, decoder.config, units, layer, sha256(decoder), licence, training or {})
+    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
+    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+    return card
+
+
+def read_card(folder: str | Path) -> MelDecoderCard:
+    """card.json, checked for its form only. CheckpointError where there is none."""
+    path = Path(folder) / "card.json"
+    try:
+        raw = files.read_json(path, most=_MOST_BYTES)
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise ValueError(f'format is not "{FORMAT}"')
+        return config.build(MelDecoderCard, raw)
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder}: no mel decoder there (no card.json; recipes.mel makes one)") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a mel decoder's card: {error}") from error
+
+
+def load(folder: str | Path) -> TrainedMelDecoder:
+    """A mel decoder in eval mode. CheckpointError where files are missing, damaged or not those of card.json."""
+    folder = Path(folder)
+    card = read_card(folder)
+    try:
+        decoder = read_weights(folder, lambda: MelDecoder(card.config))
+        check_fits(decoder, card.units)
+    except UNUSABLE as error:
+        raise CheckpointError(f"{folder}: not a usable mel decoder: {error}") from error
+    check_identity(folder, sha256(decoder), card.sha256)
+    return TrainedMelDecoder(decoder.eval().requires_grad_(False), card)

@@ -1,0 +1,67 @@
+"""A mel decoder of units with Griffin-Lim behind it: speaks as a unit vocoder does, with nothing learned for phases."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl.errors import ConfigError, DataError
+from speechssl.units.mel_decoder import TrainedMelDecoder
+from speechssl.units.units import Units
+from speechssl.vocoders import griffin_lim
+from speechssl.vocoders.mel_decoder import Sampling
+
+
+@dataclass(frozen=True)
+class MelVoice:
+    """Offers what `extract.resynthesis` wants of a voice. ConfigError for a decoder of features."""
+
+    decoder: TrainedMelDecoder
+    sampling: Sampling = field(default_factory=Sampling)
+    iterations: int = 60  # of Griffin-Lim
+
+    def __post_init__(self) -> None:
+        """Units are all that it is given."""
+        if not self.decoder.module.config.num_units:
+            raise ConfigError("this mel decoder takes features of speech, not units: it cannot speak units")
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.decoder.module.config.sample_rate
+
+    @property
+    def identity(self) -> str:
+        """What decides the samples."""
+        return f"{self.decoder.card.sha256} {self.sampling} griffin-lim {self.iterations}"
+
+    @property
+    def has_pitch(self) -> bool:
+        """It takes none."""
+        return False
+
+    def __call__(self, units: Units | Tensor | np.ndarray, speaker: str | None = None, pitch: Tensor | None = None
+                 ) -> Tensor:  # fmt: skip
+        """wav [S] float32; see `TrainedMelDecoder`. DataError for pitch."""
+        if pitch is not None:
+            raise DataError("a mel decoder takes no pitch")
+        mel = self.decoder(units, speaker, sampling=self.sampling)
+        made = griffin_lim.waveform(mel.numpy(), self.decoder.module.config, iterations=self.iterations)
+        return torch.from_numpy(made)
+
+    def check(self, unit_model: str) -> None:
+        """DataError unless it speaks units of the unit model with this hash."""
+        self.decoder.check(unit_model)
+
+    def speaker(self, name: str | None) -> int | None:
+        """A speaker's number; DataError for a name that is not there, or missing."""
+        return self.decoder.speaker(name)
+
+    def predict_durations(self, ids: np.ndarray) -> np.ndarray:
+        """DataError: it has no durations of its own."""
+        raise DataError("a mel decoder predicts no durations: --durations kept")
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """DataError: it takes no pitch."""
+        raise DataError("a mel decoder takes no pitch")

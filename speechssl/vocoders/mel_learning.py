@@ -1,0 +1,127 @@
+"""What a mel decoder learns from: a batch's mels, and its units or the features of a frozen encoder.
+
+B utterances, T frames, P numbers of a frame, C channels.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from speechssl.data.batch import Batch, generator
+from speechssl.errors import ConfigError, DataError
+from speechssl.nn.lengths import valid_mask, zero_padding
+from speechssl.nn.prediction import frame_labels
+from speechssl.nn.speech_encoder import SpeechEncoder
+from speechssl.vocoders.mel_decoder import Config, Kind, MelDecoder
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which network, and on what."""
+
+    num_labels: int  # V, taken from the labels; 0: features of the encoder
+    decoder: Config = field(default_factory=lambda: Config(num_units=1))  # its kind and inputs follow from the rest
+    layer: int = 0  # of the encoder, for features
+
+
+@dataclass(frozen=True)
+class DrawnSettings(Settings):
+    """What flow and diffusion have beside that."""
+
+    prompt_share: float = 0.0  # of utterances that come with the mel of their first frames
+    longest_prompt: float = 0.5  # of an utterance's frames
+    silent_share: float = 0.0  # of utterances that come without content, so that they can be guided away from that
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        shares = (self.prompt_share, self.longest_prompt, self.silent_share)
+        if min(shares) < 0 or max(shares) >= 1:
+            raise ConfigError(f"prompt_share, longest_prompt and silent_share must be in 0..1, got {shares}")
+
+
+def make_decoder(settings: Settings, kind: Kind, channels: int) -> MelDecoder:
+    """A fresh decoder of these units, or of features of so many channels."""
+    own = replace(settings.decoder, kind=kind, num_units=settings.num_labels,
+                  inputs=0 if settings.num_labels else channels)  # fmt: skip
+    if isinstance(settings, DrawnSettings):
+        own = replace(own, prompt=settings.prompt_share > 0, guided=settings.silent_share > 0)
+    return MelDecoder(own)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A batch as a mel decoder sees it."""
+
+    condition: Tensor  # [B, T, C]
+    mel: Tensor  # [B, T, P], normalised, 0 at padding
+    valid: Tensor  # [B, T]
+
+
+def example(decoder: MelDecoder, encoder: SpeechEncoder, layer: int, batch: Batch) -> Example:
+    """Condition and target. Frames are the encoder's; units come as labels, features from its layer.
+
+    DataError without labels where the decoder has units; ConfigError for an encoder of another rate.
+    """
+    config = decoder.config
+    hop = config.hop * config.frames_per_unit
+    if (encoder.sample_rate, encoder.conv.hop) != (config.sample_rate, hop):
+        raise ConfigError(f"a mel decoder of {hop} samples a unit at {config.sample_rate} Hz for an encoder of "
+                          f"{encoder.conv.hop} at {encoder.sample_rate} Hz: set hop and frames_per_unit")  # fmt: skip
+    lengths = encoder.frame_lengths(batch.lengths)
+    frames = int(lengths.max())
+    valid = valid_mask(lengths, frames)
+    if config.num_units:
+        if batch.labels is None:
+            raise DataError("this mel decoder learns from units: give data.labels, an output of speechssl units")
+        content = frame_labels(batch.labels, frames)
+        valid = valid & (content >= 0)
+        content = content.clamp_min(0)
+    else:
+        content = zero_padding(features(encoder, layer, batch)[:, :frames], valid)
+    speakers = batch.groups if decoder.speakers is not None else None
+    mel = zero_padding(decoder.patches(batch.wav, batch.lengths, frames), valid)
+    return Example(decoder.condition(content, speakers), mel, valid)
+
+
+@torch.no_grad()
+def features(encoder: SpeechEncoder, layer: int, batch: Batch) -> Tensor:
+    """Layer [B, T, D] of a frozen encoder, without dropout."""
+    encoder.eval()
+    layers, _ = encoder.layers(zero_padding(batch.wav, valid_mask(batch.lengths, batch.wav.shape[1])), batch.lengths,
+                               upto=layer)  # fmt: skip
+    return layers[layer].float()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An example with what is drawn for it, each utterance's from its own seed."""
+
+    condition: Tensor  # [B, T, C]; some say nothing
+    mel: Tensor  # [B, T, P]
+    valid: Tensor  # [B, T]
+    learned: Tensor  # [B, T]: without the prompt
+    prompt: Tensor | None  # [B, T, P]
+    noise: Tensor  # [B, T, P] normal, 0 at padding
+    uniform: Tensor  # [B], for the time
+
+
+def shown(decoder: MelDecoder, encoder: SpeechEncoder, settings: DrawnSettings, batch: Batch) -> Shown:
+    """`example`, and draws. A prompt leaves one frame at least to be learned."""
+    found = example(decoder, encoder, settings.layer, batch)
+    noise, prompted = torch.zeros_like(found.mel), torch.zeros_like(found.valid)
+    uniforms = torch.zeros(len(noise), 4)
+    for row, (seed, count) in enumerate(zip(batch.seeds.tolist(), found.valid.sum(1).tolist(), strict=True)):
+        random = generator(seed)
+        uniforms[row] = torch.rand(4, generator=random)
+        noise[row, found.valid[row]] = torch.randn(count, found.mel.shape[2], generator=random).to(noise)
+        if uniforms[row, 1] < settings.prompt_share:
+            prompted[row, : int(float(uniforms[row, 2]) * settings.longest_prompt * count)] = True
+    uniforms = uniforms.to(noise.device)
+    condition, prompt = found.condition, None
+    if settings.silent_share:
+        silent = (uniforms[:, 3] < settings.silent_share).view(-1, 1, 1)
+        condition = torch.where(silent, decoder.without(condition), condition)
+    if settings.prompt_share:
+        prompt = found.mel * prompted.unsqueeze(2)
+    return Shown(condition, found.mel, found.valid, found.valid & ~prompted, prompt, noise, uniforms[:, 0])

@@ -1,0 +1,71 @@
+"""The recipe of mel decoders, on noise: what it writes, on features and units, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from recipes import mel as recipe
+from speechssl import api
+from speechssl.errors import DataError
+
+CONF = Path(recipe.__file__).parent / "conf"
+SMALL = ["settings.decoder.dim=16", "settings.decoder.ffn_dim=24", "settings.decoder.num_layers=1",
+         "training.updates=2", "settings.decoder.num_heads=2", "training.workers=0", "data.batching.seconds=2.0",
+         "data.batching.crop_s=1.0"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three recordings and their units."""
+    folder, random = tmp_path_factory.mktemp("mel"), np.random.default_rng(0)
+    (folder / "wavs").mkdir()
+    for number in range(3):
+        soundfile.write(folder / "wavs" / f"u{number}.wav", random.normal(0, 0.1, 20000), 16000)
+    model, lines = api.load_unit_model(), []
+    for number in range(3):
+        ids = model(folder / "wavs" / f"u{number}.wav").frames()
+        lines.append(f"u{number} {' '.join(map(str, ids))}\n")
+    (folder / "units").mkdir()
+    (folder / "units" / "units").write_text("".join(lines))
+    card = {"num_units": model.size, "rate_hz": model.rate_hz, "unit_model": model.hash, "name": "x"}
+    outputs = [{"format": "text", "merged": False}]
+    (folder / "units" / "units.json").write_text(json.dumps({"rate_hz": 50.0, "outputs": outputs, "model": card}))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["regression", "flow", "diffusion"])
+def test_a_run_leaves_a_mel_decoder_of_its_kind_and_unit_model(data: Path, tmp_path: Path, kind: str) -> None:
+    labels = [] if kind == "diffusion" else [f"data.labels={data / 'units'}"]
+    run = [str(CONF / f"mel_{kind}.toml"), f"run={tmp_path}", f"data.train={data / 'wavs'}", *labels, *SMALL]
+    assert recipe.main(run) == 0
+    decoder, model = api.load_mel_decoder(tmp_path / "mel_decoder"), api.load_unit_model()
+    assert decoder.card.config.kind == kind and decoder.card.layer == model.layer
+    assert json.loads((tmp_path / "result.json").read_text())["update"] == 2
+    decoder.check(model.hash)
+    assert float((decoder.module.scale - 1).abs().max()) > 0.01  # of the data, not the default
+    units = model(np.random.default_rng(1).normal(0, 0.1, 8000), 16000)
+    if kind == "diffusion":
+        with pytest.raises(DataError, match="features"):
+            decoder(units)
+    else:
+        assert decoder(units).shape == (2 * units.num_frames, 80)
+    assert recipe.main(run) == 0  # it was trained to the end before
+
+
+def test_what_does_not_belong_together_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = [str(CONF / "mel_regression.toml"), f"run={tmp_path / 'run'}", f"data.train={data / 'wavs'}"]
+    assert recipe.main([*start, *SMALL, "settings.layer=3"]) == 2
+    assert "follows from the units" in capsys.readouterr().err
+    other = tmp_path / "units"
+    other.mkdir()
+    card = json.loads((data / "units" / "units.json").read_text())
+    card["model"]["unit_model"] = "b" * 64
+    (other / "units.json").write_text(json.dumps(card))
+    (other / "units").write_text((data / "units" / "units").read_text())
+    assert recipe.main([*start, *SMALL, f"data.labels={other}"]) == 2
+    assert "other sounds" in capsys.readouterr().err and not (tmp_path / "run").exists()
