@@ -14,7 +14,7 @@ LEVELS = {
     **dict.fromkeys(["errors", "files", "__init__"], 0),
     **dict.fromkeys(["config", "audio", "metrics", "npy"], 1),
     **dict.fromkeys(["data", "nn"], 2),
-    "quantizers": 3,
+    **dict.fromkeys(["quantizers", "phones"], 3),
     **dict.fromkeys(["encoders", "decoders", "vocoders"], 4),
     **dict.fromkeys(["objectives", "convert", "codecs"], 5),
     "recognition": 6,

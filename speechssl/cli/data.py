@@ -10,6 +10,10 @@
   speechssl data pseudo data/rest exp/pseudo --transcripts exp/rest/json --labelled data/10m --keep 0.6
                                                the texts of a recogniser that the next one may learn from
   speechssl data convert shards/ index.jsonl           an index of tar archives: later runs need not look through them
+  speechssl data phones data/train data/phones --language es     texts as phones, by espeak-ng
+  speechssl data lexicon data/train lexicon.txt --language es    words and their phones
+  speechssl data phone-map exp/ctc/recognizer data/phones map.tsv   to each phone the nearest of another language
+  speechssl data rename-phones map.tsv out/text renamed
 
 Exit codes: 0 done and clean, 1 done with problems or dropped lines (printed), 2 nothing done.
 """
@@ -18,6 +22,8 @@ import argparse
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from speechssl.cli import _phones
 
 if TYPE_CHECKING:
     from speechssl.data.utterance import Utterance
@@ -85,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--rate", type=int, default=16_000, metavar="HZ", help="of what is written (default 16000)")
     augment.add_argument("--seed", type=int, default=0, help="of rooms and noise (default 0)")
     augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    _phones.add_actions(actions, common)
 
     pseudo = actions.add_parser("pseudo", parents=[common], help="texts of a recogniser to learn from (self-training)")
     pseudo.add_argument("source", help="corpus that was transcribed, its own texts not looked at")
@@ -102,7 +109,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do one action; the exit code."""
     actions = {"check": _check, "fix": _fix, "subset": _subset, "split": _split, "convert": _convert,
-               "augment": _augment, "pseudo": _pseudo}  # fmt: skip
+               "augment": _augment, "pseudo": _pseudo, "phones": _phones.phones, "lexicon": _phones.lexicon,
+               "phone-map": _phones.phone_map, "rename-phones": _phones.rename_phones}  # fmt: skip
     result, lines, code = actions[args.action](args)
     if args.json:
         print(json.dumps(result, ensure_ascii=False))

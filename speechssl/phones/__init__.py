@@ -1,0 +1,1 @@
+"""Phones: from text through espeak, their articulatory features, and the way from one inventory to another."""
