@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
 
     import torch
 
+    from speechssl.cli._translation import translate
     from speechssl.decoders.search import Search
     from speechssl.generation.model import Seq2Seq
-    from speechssl.generation.translate import translate
     from speechssl.units import vocoder as vocoders
 
     torch.set_num_threads(max(1, args.threads))
