@@ -20,12 +20,13 @@ from speechssl.units.model import UnitModel
 
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
+    from speechssl.generation.model import Seq2Seq
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_decoder import TrainedMelDecoder
     from speechssl.units.vocoder import Vocoder
 
 __all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_recognizer",
-           "load_unit_model", "load_vocoder", "read_audio"]  # fmt: skip
+           "load_translator", "load_unit_model", "load_vocoder", "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -68,6 +69,16 @@ def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recogn
     from speechssl.recognition.model import load_recognizer
 
     return load_recognizer(spec, language=language)
+
+
+def load_translator(folder: str | Path) -> "Seq2Seq":
+    """A sequence-to-sequence model that recipes.seq2seq made: called with a recording it gives its units or its text.
+
+    `hypotheses` gives the n best of several recordings.
+    """
+    from speechssl.generation.model import Seq2Seq
+
+    return Seq2Seq.load(folder)
 
 
 def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "bf16"] = "fp32") -> "Vocoder":

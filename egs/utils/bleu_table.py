@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""bleu_table.py SCORES PART "SYSTEM ...": what speechssl score bleu found, as a table; and sacrebleu's signatures."""
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(folder: str, part: str, systems: str) -> int:
+    """Print a row for each system."""
+    signatures: dict[str, None] = {}
+    print(f"| {part}: system | unit-BLEU | ASR-BLEU | ASR-chrF | empty |\n|---|---|---|---|---|")
+    for system in systems.split():
+        units = json.loads((Path(folder) / f"{system}-{part}.json").read_text(encoding="utf-8"))
+        path = Path(folder) / f"{system}-{part}.asr.json"
+        texts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found = [units["bleu"], texts.get("bleu"), texts.get("chrf")]
+        signatures |= dict.fromkeys(row["signature"] for row in found if row)
+        cells = [f"{row['score']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else "-" for row in found]
+        print(f"| {system} | {' | '.join(cells)} | {units['empty']} of {units['utterances']} |")
+    print("\n".join(signatures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

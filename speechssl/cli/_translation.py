@@ -1,0 +1,163 @@
+"""Speech of a corpus to units, text or speech of another language, by a sequence-to-sequence model.
+
+OUT/units or OUT/text   a line `id 17 4 …` or `id words` for every utterance; empty where the best hypothesis is
+OUT/nbest.tsv           id, rank, score, whether it ended, what it is; where more than the best was asked for
+OUT/failures.tsv        utterances that could not be used, and why
+OUT/translate.json      of which input, by which model and search
+OUT/speech              a Kaldi data dir of what a unit vocoder made of the units
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from speechssl.data.corpus import Corpus, read_utterance
+from speechssl.data.lines import check_id
+from speechssl.data.utterance import Utterance
+from speechssl.decoders.search import Hypothesis, Search
+from speechssl.errors import AudioError, ConfigError, DataError
+from speechssl.extract import atomic, lock
+from speechssl.extract.resynthesis import Resynthesis, Speaking, resynthesize
+from speechssl.extract.waveforms import claim
+from speechssl.generation.model import LONGEST_S, Seq2Seq
+from speechssl.units.units import Units
+from speechssl.units.vocoder import Vocoder
+
+_FORMAT = "speechssl-translated-1"
+_BATCH = 8  # utterances searched together
+Kind = Literal["units", "text", "speech"]
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What a run did."""
+
+    output: str
+    utterances: int
+    empty: int  # of them without a symbol
+    unended: int  # of them cut off at the longest length allowed
+    failed: int
+    spoken: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some could not be used, 2 none could."""
+        return 2 if not self.utterances else int(self.failed > 0)
+
+
+def check(model: Seq2Seq, to: Kind | None, vocoder: Vocoder | None) -> Kind:
+    """What is made: as asked, or what the model says. Raises ConfigError or DataError for what it cannot."""
+    to = to or model.output.kind
+    if (to == "text") != (model.output.kind == "text"):
+        raise ConfigError(f"this model says {model.output.kind}: --to {to} is not possible with it")
+    if (to == "speech") != (vocoder is not None):
+        raise ConfigError("speech needs a vocoder of the model's units: --to speech --vocoder DIR go together")
+    if vocoder is not None:
+        spoken = vocoder.card.units
+        if spoken.num_units != model.parts.model.config.num_symbols:
+            raise DataError(f"this vocoder speaks {spoken.num_units} units, the model says "
+                            f"{model.parts.model.config.num_symbols}: they are not the same")  # fmt: skip
+        if model.output.unit_model is None:
+            raise DataError("the model's card does not say which unit model its units are of, so no vocoder is known "
+                            "to speak them: train it on an output folder of speechssl units")  # fmt: skip
+        vocoder.check(model.output.unit_model)
+    return to
+
+
+@torch.inference_mode()
+def hypotheses(
+    corpus: Corpus, model: Seq2Seq, search: Search, *, ctc_weight: float = 0.0
+) -> Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]:
+    """Every utterance with its hypotheses, best first, or with what is wrong with it."""
+    for first in range(0, len(corpus.utterances), _BATCH):
+        rows = corpus.utterances[first : first + _BATCH]
+        found: list[list[Hypothesis] | AudioError] = []
+        waves = []
+        for utterance in rows:
+            try:
+                samples = read_utterance(utterance, sample_rate=model.sample_rate, max_s=LONGEST_S).samples
+                waves.append(torch.from_numpy(samples))
+                found.append([])
+            except AudioError as error:
+                found.append(error)
+        results = iter(model.hypotheses(waves, search, ctc_weight=ctc_weight))
+        for utterance, one in zip(rows, found, strict=True):
+            if isinstance(one, list):
+                one = next(results)
+            yield utterance, one or AudioError("too-short", "no frame of speech")
+
+
+def translate(
+    corpus: Corpus, target: str | Path, model: Seq2Seq, search: Search, *, ctc_weight: float = 0.0,
+    to: Kind | None = None, vocoder: Vocoder | None = None,
+) -> Translated:  # fmt: skip
+    """All utterances, into a folder. Raises DataError where `target` holds anything else, and as `check`."""
+    target, to = Path(target), check(model, to, vocoder)
+    claim(target, _claimed(corpus, model, search, ctc_weight), "translate")
+    name = "text" if to == "text" else "units"
+    lines, ranked, failures, best = [], [], [], []
+    with lock.writing(target, (0, 1)):
+        atomic.clean(target, "translate")
+        for utterance, found in hypotheses(corpus, model, search, ctc_weight=ctc_weight):
+            check_id(utterance.id, f"{target}/{name}")
+            if isinstance(found, AudioError):
+                failures.append((utterance.id, found.code, " ".join(str(found).split())))
+                continue
+            texts = [_shown(model, one) for one in found]
+            lines.append(f"{utterance.id} {texts[0]}".rstrip())
+            best.append((utterance, found[0]))
+            ranked += ["\t".join((utterance.id, str(rank), f"{one.score:.6f}", str(one.ended).lower(), text))
+                       for rank, (one, text) in enumerate(zip(found, texts, strict=True), 1)]  # fmt: skip
+        with atomic.scratch(target, "translate") as scratch:
+            tables = {name: lines, "failures.tsv": ["id\tcode\terror", *map("\t".join, failures)]}
+            if search.num_best > 1:
+                tables["nbest.tsv"] = ["id\trank\tscore\tended\toutput", *ranked]
+            for file, rows in tables.items():
+                (scratch / file).write_text("".join(row + "\n" for row in rows), encoding="utf-8")
+            atomic.commit(scratch, target)
+    empty, unended = (sum(flags) for flags in ([not h.tokens for _, h in best], [not h.ended for _, h in best]))
+    spoken = 0 if vocoder is None else _speak(best, target / "speech", model, vocoder).utterances
+    return Translated(str(target), len(best), empty, unended, len(failures), spoken)
+
+
+def _shown(model: Seq2Seq, found: Hypothesis) -> str:
+    text = model.spell(found.tokens)
+    return " ".join(text.split()) if isinstance(text, str) else " ".join(map(str, text.tolist()))
+
+
+def _claimed(corpus: Corpus, model: Seq2Seq, search: Search, ctc_weight: float) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for row in corpus.utterances:
+        digest.update(json.dumps([row.id, row.audio, row.start_s, row.end_s]).encode())
+    searched = {**dataclasses.asdict(search), "ctc_weight": ctc_weight}
+    says = json.dumps(dataclasses.asdict(model.output), sort_keys=True)
+    return {"format": _FORMAT, "input": digest.hexdigest(), "model": model.sha256, "says": says,
+            "search": json.dumps(searched, sort_keys=True)}  # fmt: skip
+
+
+def _speak(best: list[tuple[Utterance, Hypothesis]], target: Path, model: Seq2Seq, vocoder: Vocoder) -> Resynthesis:
+    """Reduced units get the vocoder's own durations; units of all frames have theirs."""
+    card = vocoder.card.units
+    speaking = Speaking(durations="predicted" if model.output.reduced else "kept")
+    digest = hashlib.sha256(json.dumps([[u.id, *h.tokens] for u, h in best]).encode()).hexdigest()
+    claimed = {"format": _FORMAT, "units": digest, "vocoder": vocoder.card.sha256}
+    spoken = ((utterance, _units(found, card.rate_hz, card.num_units)) for utterance, found in best)
+    return resynthesize(spoken, target, vocoder, speaking, claimed)
+
+
+def _units(found: Hypothesis, rate_hz: float, size: int) -> Units | AudioError:
+    if not found.tokens:
+        return AudioError("no-units", f"the best hypothesis has no unit (score {_finite(found.score)})")
+    return Units.from_frames(np.array(found.tokens), rate_hz=rate_hz, size=size).dedup()
+
+
+def _finite(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "none"

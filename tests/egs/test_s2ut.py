@@ -1,0 +1,82 @@
+"""Scripts of the recipes of speech-to-unit translation, on a miniature made here."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from speechssl import cli
+from tests.egs.test_local import EGS, python
+
+FILLETS, TUXPAINT = (EGS / name / "local" / "prepare_pairs.py" for name in ("fillets", "tuxpaint"))
+FLOORS = EGS / "utils" / "unit_floors.py"
+
+
+def speak(path: Path, samples: int = 3000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).normal(0, 0.1, samples)
+    soundfile.write(path, noise, 16000, format="OGG", subtype="VORBIS")
+
+
+def table(path: Path) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def test_dialogues_become_pairs_and_no_level_or_line_is_in_two_parts(tmp_path: Path) -> None:
+    game = tmp_path / "game"
+    for level in range(10):
+        for language in ("cs", "nl"):
+            lines = []
+            for clip in range(3):
+                said = "Ahoj!" if clip == 0 and level in (0, 1) else f'{language} \\"{level}\\", {clip}.'
+                lines.append(f'dialogId("c-{clip}", "font_small", "in English (really)")\ndialogStr("{said}")\n')
+                if (level, clip, language) != (2, 1, "nl"):  # one is not spoken
+                    speak(game / "sound" / f"level{level}" / language / f"c-{clip}.ogg")
+            script = game / "script" / f"level{level}" / f"dialogs_{language}.lua"
+            script.parent.mkdir(parents=True, exist_ok=True)
+            script.write_text("\n".join(lines), encoding="utf-8")
+    done = python(FILLETS, "--corpus", game, "--held-out", "0.2", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "29 pairs" in done.stdout
+    levels, lines, total = [], [], 0
+    for part in ("train", "valid", "test"):
+        source, target = (tmp_path / "out" / part / side for side in ("source", "target"))
+        assert cli.main(["data", "check", str(source)]) == 0 and cli.main(["data", "check", str(target)]) == 0
+        texts = table(source / "text")
+        assert table(source / "translation") == table(target / "text") and set(texts) == set(table(target / "wav.scp"))
+        levels.append({name.split("-")[0] for name in texts})
+        lines.append(set(texts.values()))
+        total += len(texts)
+    assert not levels[0] & levels[1] and not (levels[0] | levels[1]) & levels[2]
+    assert not lines[0] & lines[1] and not (lines[0] | lines[1]) & lines[2]
+    assert f"{29 - total} left out" in done.stdout
+    assert python(FILLETS, "--corpus", tmp_path / "out", tmp_path / "none").returncode == 2
+
+
+def test_captions_are_in_one_part_whatever_pictures_have_them(tmp_path: Path) -> None:
+    stamps = tmp_path / "stamps" / "animals"
+    for number in range(12):
+        caption = number // 2  # two pictures each
+        for language in ("es", "fr"):
+            speak(stamps / f"p{number}_desc_{language}.ogg")
+        text = f"English\nes.utf8=¡El {caption}!\nfr.utf8=Le {caption}.\n"
+        (stamps / f"p{number}.txt").write_text(text if number else "English\n", encoding="utf-8")
+    (stamps / "p11_desc_fr.ogg").write_bytes(b"OggS")
+    done = python(TUXPAINT, "--corpus", tmp_path, "--held-out", "0.2", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "11 pairs; 0 left out" in done.stdout and "1 more pictures have no text" in done.stdout
+    assert "animals-p11: left out" in done.stdout
+    said = [set(table(tmp_path / "out" / part / "source" / "text").values()) for part in ("train", "valid", "test")]
+    assert all(said) and sum(map(len, said)) == 6 and not said[0] & said[1] and not (said[0] | said[1]) & said[2]
+
+
+def test_floors_are_the_most_frequent_target_and_random_ones(tmp_path: Path) -> None:
+    (tmp_path / "train").write_text("a 1 1 2\nb 3\nc 1 2 2\n")  # 1 2 comes twice once runs are merged
+    (tmp_path / "test").write_text("x 5\ny 6\n")
+    assert python(FLOORS, tmp_path / "train", tmp_path / "test", tmp_path / "out").returncode == 0
+    assert (tmp_path / "out" / "frequent-test" / "units").read_text() == "x 1 2\ny 1 2\n"
+    drawn = table(tmp_path / "out" / "random-test" / "units")
+    assert set(drawn) == {"x", "y"} and set(drawn.values()) <= {"1 2", "3"}
+    (tmp_path / "train").write_text("a 1 2 3 4\nb 1 2 3 5\nc 7 8 9 5\n")  # b has the fewest edits to the others
+    assert python(FLOORS, tmp_path / "train", tmp_path / "test", tmp_path / "out").returncode == 0
+    assert table(tmp_path / "out" / "frequent-test" / "units")["x"] == "1 2 3 5"
