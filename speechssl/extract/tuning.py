@@ -39,13 +39,13 @@ def tune_output(
 ) -> Tuned:  # fmt: skip
     """Weight and bonus with the fewest errors on the utterances of `emissions` that `texts` has, or greedy decoding.
 
-    DataError where a text is missing or none is left.
+    `rules` are done to both sides. DataError where no utterance has a text.
     """
     rows = [(name, values) for name, values in read_features(emissions) if name in texts]
     if not rows:
         raise DataError(f"{emissions}: none of its utterances is among the {len(texts)} texts")
     decoder = base.decoder(vocabulary)
-    return tune([values for _, values in rows], [rules(texts[name]) for name, _ in rows],
+    return tune([values for _, values in rows], [texts[name] for name, _ in rows],
                 spelling=decoder.spelling, base=base.settings, model=decoder.model, lexicon=decoder.lexicon,
                 lm_weights=lm_weights, bonuses=bonuses, by=by, normalize=rules)  # fmt: skip
 

@@ -46,7 +46,7 @@ utterances() {
 units_of() { split "$1" "$2" && args=("$3" --train "$3" "${args[@]}"); }
 
 if at_stage 0 "$prompts -> Kaldi data dirs"; then
-  if "$download"; then ../../tiny/ssl/local/download.sh "$prompts"; fi
+  if "$download"; then ../../utils/debian_packages.sh "$prompts" "$(echo asterisk-core-sounds-{en,fr,es,it,ru}-g722 festvox-ru)"; fi
   once "$data" local/prepare_data.py -- local/prepare_data.py --prompts "$prompts" ${corpora:+--corpora "$corpora"} \
     --seeds "$seeds" --transfer "$transfer" --limit "$limit" "$data"
 fi

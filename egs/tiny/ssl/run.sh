@@ -58,7 +58,7 @@ score() {
 }
 
 if at_stage 0 "$corpora -> $data/train, $data/valid"; then
-  if "$download"; then local/download.sh "$prompts"; fi
+  if "$download"; then ../../utils/debian_packages.sh "$prompts" "$(echo asterisk-core-sounds-{en,fr,es,it,ru}-g722 festvox-ru)"; fi
   once "$data" local/prepare_data.py -- local/prepare_data.py --corpora "$corpora" ${prompts:+--prompts "$prompts"} \
     --limit "$limit" "$data"
 fi
