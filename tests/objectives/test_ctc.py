@@ -210,7 +210,7 @@ def test_nothing_is_masked_in_validation_and_spans_and_channels_are_in_training(
 def test_the_error_rate_is_that_of_greedy_decoding() -> None:
     model = objective({"masking": PLAIN}).eval()
     batch = make_batch(TINY["ctc"][0])
-    states, frames = model._states(batch)
+    states, frames = model.states(batch)
     best = best_path(model.head(states, frames), frames, BLANK)
     outcome = model(replace(batch, targets=torch.nn.utils.rnn.pad_sequence(
         [torch.tensor([*row, 1]) for row in best], batch_first=True, padding_value=-1)))  # fmt: skip
