@@ -1,13 +1,15 @@
-"""Fine-tuning with CTC: from an encoder and texts to a recogniser.
+"""Fine-tuning with CTC or a transducer: from an encoder and texts to a recogniser.
 
     python -m recipes.ctc recipes/conf/ctc_10h.toml 'encoder={checkpoint="facebook/wav2vec2-base"}' data.train=...
     python -m recipes.ctc recipes/conf/tiny_ctc.toml run=exp/asr data.train=data/train data.valid=data/dev
     python -m recipes.ctc recipes/conf/tiny_ctc.toml 'encoder={checkpoint="exp/hubert/encoder"}' device=cuda seed=1 ...
+    python -m recipes.ctc recipes/conf/tiny_transducer.toml data.train=data/train data.valid=data/dev
 
 Takes TOML files, of which the later win, and key=value overrides. ctc_10m, ctc_1h, ctc_10h, ctc_100h and ctc_960h have
-wav2vec 2.0's settings; tiny_ctc.toml is for encoders like the built-in one (encoder={checkpoint="default"}). Texts are
-those of the corpus (Kaldi's `text`, a manifest's `text`). Utterances without text, with characters that are not in the
-vocabulary, too short for their text or longer than data.batching.crop_s are left out and counted.
+wav2vec 2.0's settings; tiny_ctc.toml is for encoders like the built-in one (encoder={checkpoint="default"}), and
+tiny_transducer.toml trains a transducer on them (model="transducer"). Texts are those of the corpus (Kaldi's `text`, a
+manifest's `text`). Utterances without text, with characters that are not in the vocabulary, too short for their text
+(by CTC's count, a frame per symbol) or longer than data.batching.crop_s are left out and counted.
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (by the validation's token error rate),
@@ -19,7 +21,7 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -36,10 +38,12 @@ from speechssl.encoders.pretrained import EncoderCard
 from speechssl.errors import ConfigError
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
-from speechssl.objectives import ctc
+from speechssl.objectives import ctc, transducer
 from speechssl.recognition.model import Recognizer, RecognizerCard
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
+
+_WRITTEN_BY = {"ctc": "CTC", "transducer": "transducer"}  # in the names of recognisers
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,9 @@ class Run(Common):
     data: Data
     encoder: dict[str, Any]  # family, preset and values of its Config; or checkpoint = anything load_encoder reads
     run: str = "exp/ctc"  # the run's folder
+    model: Literal["ctc", "transducer"] = "ctc"
     vocabulary: Symbols = field(default_factory=Symbols)
-    settings: dict[str, Any] = field(default_factory=dict)  # of objectives.ctc, but num_symbols and blank
+    settings: dict[str, Any] = field(default_factory=dict)  # of the model's objective, but num_symbols and blank
     normalize: bool | None = None  # waveforms to zero mean and unit variance; None: as the checkpoint, a fresh one not
     dropout: Dropout = field(default_factory=lambda: Dropout(residual=0.0, attention=0.0, activation=0.1, layer=0.1))
 
@@ -94,7 +99,7 @@ def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
     folder = Path(run.run)
     vocabulary = make_vocabulary(run)
-    encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose="CTC")
+    encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose=_WRITTEN_BY[run.model])
     objective = build(run, encoder, vocabulary)  # before the folder: what cannot be built leaves nothing behind
     log = start_folder(run, folder, group)
 
@@ -104,8 +109,12 @@ def train(run: Run, group: Group) -> int:
     if run.data.valid is not None:
         valid = open_data(run, run.data.valid, encoder, card, vocabulary, training=False)
         tell(valid, "valid", folder, log, group)
-    log.line(f"ctc: {count(encoder) / 1e6:.2f} M parameters in training of {size(encoder) / 1e6:.2f} M in the encoder, "
-             f"{count(objective.head) / 1e6:.2f} M in the head, {len(vocabulary)} symbols")  # fmt: skip
+    joiner = (
+        f"{count(objective.transducer) / 1e6:.2f} M behind it, " if isinstance(objective, transducer.Objective) else ""
+    )
+    log.line(f"{run.model}: {count(encoder) / 1e6:.2f} M parameters in training of {size(encoder) / 1e6:.2f} M in the "
+             f"encoder, {count(objective.head) / 1e6:.2f} M in the head, {joiner}"
+             f"{len(vocabulary)} symbols")  # fmt: skip
 
     batches = Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world,
                       run.training.workers, run.training.accumulate)  # fmt: skip
@@ -149,7 +158,7 @@ def make_vocabulary(run: Run) -> Vocabulary:
             return vocabularies.of_phones(texts, word_boundary=boundary)
 
 
-def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective:
+def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective | transducer.Objective:
     """The objective, what it adds drawn from the run's seed."""
     if not isinstance(encoder, SpeechEncoder):
         raise ConfigError("recipes.ctc trains encoders of the wav2vec 2.0 kind (hubert, wavlm, melhubert, tdnn, sew …)")
@@ -157,7 +166,11 @@ def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective
         raise ConfigError(f"settings.{fixed[0]} follows from the vocabulary: leave it out")
     torch.manual_seed(run.seed)
     values = {**run.settings, "num_symbols": len(vocabulary), "blank": vocabulary.blank}
-    objective = ctc.Objective(encoder, config.build(ctc.Config, values))
+    objective: ctc.Objective | transducer.Objective
+    if run.model == "ctc":
+        objective = ctc.Objective(encoder, config.build(ctc.Config, values))
+    else:
+        objective = transducer.Objective(encoder, config.build(transducer.Config, values))
     set_dropout(encoder, run.dropout)
     return objective
 
@@ -205,8 +218,10 @@ def finish(
     encoder = encoders.build(card.family, config.to_dict(encoder_config))
     objective = build(run, encoder, vocabulary)
     objective.load_state_dict(state)
-    name = f"{card.name.removesuffix(', trained further')}, CTC, {facts['update']} updates, seed {run.seed}"
-    return Recognizer(encoder, card, objective.head, vocabulary, RecognizerCard(name, training=facts))
+    name = (f"{card.name.removesuffix(', trained further')}, {_WRITTEN_BY[run.model]}, {facts['update']} updates, "
+            f"seed {run.seed}")  # fmt: skip
+    written_by = objective.transducer if isinstance(objective, transducer.Objective) else None
+    return Recognizer(encoder, card, objective.head, vocabulary, RecognizerCard(name, training=facts), written_by)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@
 HubertForCTC, WavLMForCTC …, MMS with --language), or fairseq's checkpoint beside its dict.ltr.txt. Greedy, the best
 symbol of every frame, or with --beam a prefix beam search with a language model (speechssl lm) and a lexicon. ctm,
 json, srt and textgrid say when each word was said, ctm and json how sure it is; long recordings are decoded in parts
-for them.
+for them. A transducer (recipes.ctc, model=transducer) takes --beam, but no language model, lexicon or --decoder.
 
 A recogniser of units (recipes.unit_asr) reads units in place of recordings: INPUT is an output folder of `speechssl
 units`, or a text file of them, one for each stream; --sessions says which utterances follow each other, where it was
@@ -113,8 +113,10 @@ def _write(args: argparse.Namespace, output: str, *, printed: bool = False) -> i
     if args.sessions is not None or args.utt_list is not None:
         raise ConfigError("--sessions and --utt-list are for recognisers of units")
     recognizer = load_recognizer(args.model, language=args.language)  # before anything is computed
+    if recognizer.transducer is not None and args.decoder is not None:
+        raise ConfigError("--decoder is of recognisers by CTC, and this is a transducer: leave it out, --beam N works")
     decoding = _decoding(args)
-    decoding.decoder(recognizer.vocabulary)  # says at once what does not fit
+    transcripts.decoder_of(decoding, recognizer.vocabulary, recognizer.transducer)  # says at once what does not fit
     running = _extraction.running(args) | {"kernel": "plain"}
     if printed:
         running["options"] = dataclasses.replace(running["options"], workers=0, quiet=True)

@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if args.closed and args.lm is None and args.lexicon is None:
         raise ConfigError("--closed needs --lexicon, or a language model of words")
     recognizer = load_recognizer(args.model, language=args.language)
+    if recognizer.transducer is not None:
+        raise ConfigError(f"{args.model}: a transducer is decoded without a language model, so nothing can be tuned")
     settings = Settings(beam=args.beam, unknown=None) if args.closed else Settings(beam=args.beam)
     lm, lexicon = (None if path is None else Path(path) for path in (args.lm, args.lexicon))
     base = Decoding(settings, lm, lexicon)

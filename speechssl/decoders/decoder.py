@@ -17,7 +17,7 @@ from torch import Tensor
 from speechssl.decoders.alignment import align, confidences
 from speechssl.decoders.arpa import read_arpa
 from speechssl.decoders.greedy import best_path
-from speechssl.decoders.hypothesis import Hypothesis, Word
+from speechssl.decoders.hypothesis import Hypothesis, Word, by_text
 from speechssl.decoders.lexicon import Lexicon, read_lexicon, spelled
 from speechssl.decoders.ngram import BEGIN, END, UNKNOWN, FloatArray, NgramModel
 from speechssl.decoders.prefix_beam import Candidate, PrefixBeam
@@ -136,20 +136,16 @@ class Stream:
             found = self._beam.candidates(self._decoder.settings.beam)
         if not found:
             return []
-        shares = np.exp([candidate.score - found[0].score for candidate in found])
-        chosen: dict[str, tuple[Candidate, list[tuple[str, int, int]]]] = {}
-        posteriors: dict[str, float] = {}
-        for candidate, share in zip(found, shares / shares.sum(), strict=True):
-            words = self._words(candidate)
-            text = " ".join(word for word, _, _ in words)
-            chosen.setdefault(text, (candidate, words))
-            posteriors[text] = posteriors.get(text, 0.0) + float(share)
+        words = [self._words(candidate) for candidate in found]
+        texts = [" ".join(word for word, _, _ in parts) for parts in words]
+        chosen = by_text(texts, [candidate.score for candidate in found])
         log_probs = None if frame_s is None else self._all()
-        return [
-            Hypothesis(text, self._symbols(best), _timed(log_probs, self._symbols(best), words, frame_s, self._blank),
-                       best.score, best.acoustic, best.language, posteriors[text])
-            for text, (best, words) in list(chosen.items())[:num]
-        ]  # fmt: skip
+        hypotheses = []
+        for text, (place, posterior) in list(chosen.items())[:num]:
+            best, symbols = found[place], self._symbols(found[place])
+            timed = _timed(log_probs, symbols, words[place], frame_s, self._blank)
+            hypotheses.append(Hypothesis(text, symbols, timed, best.score, best.acoustic, best.language, posterior))
+        return hypotheses
 
     @property
     def _blank(self) -> int:

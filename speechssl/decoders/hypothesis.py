@@ -1,6 +1,9 @@
 """What a decoder says of an utterance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,13 @@ class Hypothesis:
     acoustic: float
     language: float
     posterior: float
+
+
+def by_text(texts: Sequence[str], scores: Sequence[float]) -> dict[str, tuple[int, float]]:
+    """Each text once, of candidates that come best first: the place of its best one, and its posterior."""
+    shares = np.exp([score - scores[0] for score in scores])
+    found: dict[str, tuple[int, float]] = {}
+    for place, (text, share) in enumerate(zip(texts, shares / shares.sum(), strict=True)):
+        first, before = found.get(text, (place, 0.0))
+        found[text] = (first, before + float(share))
+    return found

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from speechssl.errors import ConfigError
 
 State = tuple[Tensor, ...]  # of the prediction network, each [N, ...]
+MAX_SYMBOLS = 5  # said in one frame at most
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Transducer(nn.Module):
 
 
 @torch.no_grad()
-def greedy(model: Transducer, frames: Tensor, lengths: Tensor, *, max_symbols: int = 5) -> list[Spoken]:
+def greedy(model: Transducer, frames: Tensor, lengths: Tensor, *, max_symbols: int = MAX_SYMBOLS) -> list[Spoken]:
     """The best next step, again and again, for all utterances together: frames [N, T, J], lengths [N]."""
     number = len(frames)
     ids: list[list[int]] = [[] for _ in range(number)]
@@ -123,6 +124,15 @@ def greedy(model: Transducer, frames: Tensor, lengths: Tensor, *, max_symbols: i
     return [Spoken(tuple(i), tuple(p), s) for i, p, s in zip(ids, places, scores.tolist(), strict=True)]
 
 
+@torch.no_grad()
+def emission_log_probs(model: Transducer, frames: Tensor, spoken: Spoken) -> Tensor:
+    """ln of the probability of each symbol of a text where it was emitted, [L]; frames [T, J]."""
+    ids = torch.tensor(spoken.ids, dtype=torch.int64, device=frames.device)
+    predictions = model.predictions(ids[None])[0, :-1]
+    joined = model.join(frames[list(spoken.frames)], predictions).log_softmax(-1)
+    return joined.gather(1, ids[:, None])[:, 0]
+
+
 @dataclass(frozen=True)
 class _Text:
     ids: tuple[int, ...]
@@ -133,7 +143,7 @@ class _Text:
 
 
 @torch.no_grad()
-def beam_search(model: Transducer, frames: Tensor, *, beam: int, max_symbols: int = 5) -> list[Spoken]:
+def beam_search(model: Transducer, frames: Tensor, *, beam: int, max_symbols: int = MAX_SYMBOLS) -> list[Spoken]:
     """The `beam` best texts of frames [T, J], the best first; paths of one text are summed as far as they were kept."""
     prediction, state = model.step(torch.full((1,), model.blank, device=frames.device), model.start(1))
     kept = [_Text((), (), 0.0, prediction[0], tuple(part[0] for part in state))]

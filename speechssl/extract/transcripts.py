@@ -1,12 +1,13 @@
-"""Texts of a corpus: a recogniser's log probabilities, stored as features are, decoded one utterance after another.
+"""Texts of a corpus: a recogniser's outputs, stored as features are, decoded one utterance after another.
 
-OUT/emissions/          what `speechssl features` would leave: shards of log probabilities, failures.tsv, report.json
+OUT/emissions/          what `speechssl features` would leave: shards of outputs, failures.tsv, report.json
 OUT/text                Kaldi's `text`: id and words, a line each, in the corpus's order
 OUT/ctm, OUT/json       with times and confidences of words; OUT/srt/ and OUT/textgrid/: a file for each recording
 OUT/transcripts.json    by which recogniser, of which emissions, decoded how
 
-The emissions stay (4 bytes per symbol and frame: 6.6 kB per second of 33 symbols), so that another way of decoding
-costs no second pass of the encoder, and a run that was killed goes on where it was.
+Outputs are log probabilities (4 bytes per symbol and frame: 6.6 kB per second of 33 symbols), or what a transducer's
+joiner sees (51 kB per second of 256 channels). They stay, so that another way of decoding costs no second pass of the
+encoder, and a run that was killed goes on where it was.
 """
 
 import json
@@ -26,8 +27,10 @@ from speechssl.decoders.decoder import Decoder, Settings, load_decoder
 from speechssl.decoders.hypothesis import Word
 from speechssl.decoders.outputs import Transcript
 from speechssl.decoders.spelling import spelling_of
+from speechssl.decoders.transducer import Transducer
+from speechssl.decoders.transducer_text import TransducerDecoder
 from speechssl.decoders.vocabulary import Vocabulary
-from speechssl.errors import DataError
+from speechssl.errors import ConfigError, DataError
 from speechssl.extract import atomic
 from speechssl.extract.merge import SUMS
 from speechssl.extract.outputs import read_features
@@ -64,6 +67,23 @@ class Decoding:
         return {"decoding": "beam", **asdict(self.settings), **hashes}
 
 
+def decoder_of(
+    decoding: Decoding, vocabulary: Vocabulary, transducer: Transducer | None = None
+) -> Decoder | TransducerDecoder:  # fmt: skip
+    """What decodes the outputs of a recogniser; see `Decoding.decoder`.
+
+    ConfigError for what has no effect on a transducer: language model, lexicon, and all settings but the beam.
+    """
+    if transducer is None:
+        return decoding.decoder(vocabulary)
+    if decoding.lm is not None or decoding.lexicon is not None:
+        raise ConfigError("a transducer is decoded without language model or lexicon: leave --lm and --lexicon out")
+    if decoding.settings != Settings(beam=decoding.settings.beam):
+        raise ConfigError("of the settings for decoding a transducer has the beam alone: leave --lm-weight, --bonus, "
+                          "--closed and --decoder out")  # fmt: skip
+    return TransducerDecoder(transducer, spelling_of(vocabulary), decoding.settings.beam)
+
+
 class Decoded(NamedTuple):
     """Of an utterance: score and symbols are sums over its parts."""
 
@@ -74,21 +94,21 @@ class Decoded(NamedTuple):
 
 
 def decode(
-    decoder: Decoder, log_probs: np.ndarray, *, frame_s: float | None, longest: int = LONGEST
+    decoder: Decoder | TransducerDecoder, outputs: np.ndarray, *, frame_s: float | None, longest: int = LONGEST
 ) -> Decoded | None:  # fmt: skip
     """What is said in an utterance; None where a lexicon allows nothing that fits.
 
     With times (frame_s, seconds from frame to frame) a recording of more than `longest` frames is decoded in parts,
-    see `decoders.cut`: a language model begins anew in each.
+    see `decoders.cut`: a language model begins anew in each. A transducer needs no such parts.
     """
-    if frame_s is None:
-        found = decoder.decode(log_probs)
-        return Decoded(found[0].text, (), found[0].score, len(found[0].symbols)) if found else None
+    if frame_s is None or isinstance(decoder, TransducerDecoder):
+        found = decoder.decode(outputs, frame_s=frame_s)
+        return Decoded(found[0].text, found[0].words, found[0].score, len(found[0].symbols)) if found else None
     texts: list[str] = []
     words: list[Word] = []
     score, symbols = 0.0, 0
-    for first, last in parts(log_probs, blank=decoder.spelling.blank, longest=longest):
-        found = decoder.decode(log_probs[first:last], frame_s=frame_s)
+    for first, last in parts(outputs, blank=decoder.spelling.blank, longest=longest):
+        found = decoder.decode(outputs[first:last], frame_s=frame_s)
         if not found:
             return None
         moved = (replace(w, start_s=w.start_s + first * frame_s, end_s=w.end_s + first * frame_s)
@@ -100,18 +120,18 @@ def decode(
 
 
 def transcripts(
-    emissions: Iterable[tuple[str, np.ndarray]], decoder: Decoder, places: Mapping[str, Utterance], *, frame_s: float,
-    times: bool,
+    emissions: Iterable[tuple[str, np.ndarray]], decoder: Decoder | TransducerDecoder,
+    places: Mapping[str, Utterance], *, frame_s: float, times: bool,
 ) -> Iterator[Transcript | str]:  # fmt: skip
-    """Of ids and log probabilities [T, V], in their order; the id alone where nothing fits."""
-    for name, log_probs in emissions:
-        found = decode(decoder, np.array(log_probs), frame_s=frame_s if times else None)
+    """Of ids and a recogniser's outputs [T, V or J], in their order; the id alone where nothing fits."""
+    for name, values in emissions:
+        found = decode(decoder, np.array(values), frame_s=frame_s if times else None)
         if found is None:
             yield name
             continue
         place = places.get(name)
         recording, begin = (place.recording or "", place.start_s or 0.0) if place is not None else ("", 0.0)
-        yield Transcript(name, found.text, found.words, len(log_probs) * frame_s, recording, begin,
+        yield Transcript(name, found.text, found.words, len(values) * frame_s, recording, begin,
                          score=found.score, symbols=found.symbols)  # fmt: skip
 
 
@@ -135,25 +155,26 @@ def write(
         "emissions": atomic.sha256(emissions / SUMS),
     }
     return write_texts(read_features(emissions), target, recognizer.vocabulary, decoding or Decoding(), facts=facts,
-                       frame_s=1 / recognizer.rate_hz, format=format, places=places)  # fmt: skip
+                       frame_s=1 / recognizer.rate_hz, format=format, places=places,
+                       transducer=recognizer.transducer)  # fmt: skip
 
 
 def write_texts(
     emissions: Iterable[tuple[str, np.ndarray]], target: Path, vocabulary: Vocabulary, decoding: Decoding, *,
     facts: Mapping[str, object], frame_s: float, format: str = "text",
-    places: Mapping[str, Utterance] | None = None,
+    places: Mapping[str, Utterance] | None = None, transducer: Transducer | None = None,
 ) -> Written:  # fmt: skip
     """Write the texts of ids and log probabilities [T, V] into `target`, whole or not at all.
 
     facts: where those come from, for transcripts.json. places: utterances by id, for formats that say where in a
-    recording words are. An utterance that the lexicon allows no text for has an empty one. Raises DataError for an
-    unknown format and for ids that a line cannot hold.
+    recording words are. transducer: that of outputs [T, J]. An utterance that the lexicon allows no text for has an
+    empty one. Raises DataError for an unknown format and for ids that a line cannot hold.
     """
     if format not in FORMATS:
         raise DataError(f"unknown format {format!r} (known: {', '.join(FORMATS)})")
     found, without = [], []
-    for spoken in transcripts(emissions, decoding.decoder(vocabulary), places or {}, frame_s=frame_s,
-                              times=format != "text"):  # fmt: skip
+    decoder = decoder_of(decoding, vocabulary, transducer)
+    for spoken in transcripts(emissions, decoder, places or {}, frame_s=frame_s, times=format != "text"):
         name = spoken if isinstance(spoken, str) else spoken.id
         if format in ("text", "ctm") and name.split() != [name]:
             raise DataError(f"id {name!r} holds white space, which a line of {format} cannot: --format json can")
@@ -162,7 +183,7 @@ def write_texts(
     known = {
         "format": "speechssl-transcripts-1",
         **facts,
-        **decoding.facts(),
+        **(decoder.facts() if isinstance(decoder, TransducerDecoder) else decoding.facts()),
         "utterances": len(found),
         "without_text": without,
     }

@@ -11,25 +11,22 @@ vector is drawn anew; fairseq goes on with that of pre-training.
 B utterances, T frames, V symbols, L symbols of a target.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechssl.data.batch import Batch
 from speechssl.decoders.collapse import best_path
-from speechssl.errors import ConfigError, DataError
-from speechssl.metrics.edits import edit_distance
+from speechssl.errors import ConfigError
 from speechssl.nn.ctc_loss import path_losses, possible
-from speechssl.nn.frame_head import FrameHead, Head
+from speechssl.nn.frame_head import Head
 from speechssl.nn.lengths import valid_mask
-from speechssl.nn.masked import MaskedInput, Masking
+from speechssl.nn.masked import Masking
 from speechssl.nn.masking import SpanMask
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
+from speechssl.objectives._fine_tuning import FineTuning, targets_of, token_errors
 
 
 @dataclass(frozen=True)
@@ -53,32 +50,18 @@ class Config:
             raise ConfigError(f"ctc needs num_symbols >= 2, a blank among them and freeze_updates >= 0, got {self}")
 
 
-class Objective(nn.Module):
+class Objective(FineTuning):
     """Fine-tuning with CTC."""
 
-    in_step = False
-
     def __init__(self, encoder: SpeechEncoder, config: Config) -> None:
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder, config.head, config.num_symbols, masking=config.masking,
+                         freeze_updates=config.freeze_updates)  # fmt: skip
         self.config = config
-        self.masked = MaskedInput(encoder, config.masking)
-        self.head = FrameHead(config.head, encoder, config.num_symbols)
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-        if config.masking.gradient == 0:
-            encoder.conv.requires_grad_(False)
-        for parameter in self.head.unused(encoder):
-            parameter.requires_grad_(False)
-
-    @property
-    def skips_parameters(self) -> bool:
-        """Whether some trained parameters get no gradient in some updates."""
-        return self.config.freeze_updates > 0
 
     def forward(self, batch: Batch) -> Outcome:
         """The loss over utterances that have a path; counts their symbols, or them."""
-        targets = _targets(batch)
-        states, frames = self._states(batch)
+        targets = targets_of(batch, "ctc")
+        states, frames = self.states(batch)
         log_probs = self.head(states, frames).log_softmax(-1)
         kept = possible(frames, targets).nonzero().squeeze(1)
         every = len(kept) == len(targets)
@@ -97,34 +80,8 @@ class Objective(nn.Module):
             "blank_share": ((best == self.config.blank) & valid).sum() / valid.sum().clamp(min=1),
         }
         if not self.training:
-            scalars["token_error_rate"] = self._errors(log_probs, left, targets) / max(1, symbols)
+            written = best_path(log_probs, left, self.config.blank)
+            scalars["token_error_rate"] = token_errors(written, targets) / max(1, symbols)
         count = symbols if self.config.average == "token" else len(kept)
         x = states[-1].detach()
         return Outcome(loss, count, scalars, x[valid_mask(frames, x.shape[1])])
-
-    def _states(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """What the head looks at, and real frames [B]; masked in training alone."""
-        frozen = self.config.freeze_updates > 0 and int(self.updates) < self.config.freeze_updates
-        with torch.no_grad() if frozen else nullcontext():
-            if self.training:
-                inputs = self.masked(self.encoder, batch.wav, batch.lengths, batch.seeds)
-                x, frames = inputs.x, inputs.lengths
-            else:
-                x, frames = self.encoder.frontend(batch.wav, batch.lengths)
-            return self.head.states(self.encoder, x, frames), frames
-
-    def _errors(self, log_probs: Tensor, frames: Tensor, targets: Tensor) -> int:
-        """Symbols inserted, left out or replaced by greedy decoding, over all utterances."""
-        written = best_path(log_probs, frames, self.config.blank)
-        wanted = [[i for i in row if i >= 0] for row in targets.tolist()]
-        return sum(edit_distance(np.array(a), np.array(b)) for a, b in zip(wanted, written, strict=True))
-
-    def after_step(self, step: int) -> None:
-        """Count updates, so that the encoder thaws."""
-        self.updates.fill_(step)
-
-
-def _targets(batch: Batch) -> Tensor:
-    if batch.targets is None:
-        raise DataError("ctc needs the text of utterances in its batches")
-    return batch.targets

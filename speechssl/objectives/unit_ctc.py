@@ -8,7 +8,6 @@ B utterances, T units, G streams, V symbols.
 
 from dataclasses import dataclass, field
 
-import numpy as np
 from torch import Tensor, nn
 
 from speechssl.data.batch import Batch
@@ -16,13 +15,13 @@ from speechssl.data.context import Context
 from speechssl.decoders import unit_ctc
 from speechssl.decoders.collapse import best_path
 from speechssl.errors import ConfigError, DataError
-from speechssl.metrics.edits import edit_distance
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.ctc_loss import ctc_losses
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.unit_input import Augmentation
 from speechssl.objectives import Outcome
+from speechssl.objectives._fine_tuning import token_errors
 
 
 @dataclass(frozen=True)
@@ -74,17 +73,10 @@ class Objective(nn.Module):
         symbols = int(((targets >= 0).sum(1) * possible).sum())
         scalars: dict[str, Tensor | float] = {"no_path": (~possible).sum() / len(possible)}
         if not self.training:
-            scalars["token_error_rate"] = self._errors(log_probs[possible], counts[possible], targets[possible]) / max(
-                1, symbols
-            )
+            written = best_path(log_probs[possible].detach(), counts[possible], self.config.blank)
+            scalars["token_error_rate"] = token_errors(written, targets[possible]) / max(1, symbols)
         shown = states[valid_mask(counts, states.shape[1])].detach()
         return Outcome(losses.sum() + 0.0 * states.sum().float(), symbols, scalars, shown)
-
-    def _errors(self, log_probs: Tensor, counts: Tensor, targets: Tensor) -> int:
-        """Symbols inserted, left out or replaced by greedy decoding, over all utterances."""
-        written = best_path(log_probs.detach(), counts, self.config.blank)
-        wanted = [[symbol for symbol in row if symbol >= 0] for row in targets.tolist()]
-        return sum(edit_distance(np.array(a), np.array(b)) for a, b in zip(wanted, written, strict=True))
 
     def after_step(self, step: int) -> None:
         """Nothing to do."""

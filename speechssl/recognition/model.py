@@ -1,10 +1,10 @@
 """The recogniser: waveform in, text out.
 
-On disk one folder: `card.json`, `model.safetensors` (tensors of `encoder.` and `head.`) and `vocabulary.json`. The card
-says how the waveform is normalised and holds hashes of all parts: a folder whose files do not belong together is an
-error, never another text.
+By CTC, or by a transducer where there is one. On disk one folder: `card.json`, `model.safetensors` (tensors of
+`encoder.`, `head.` and `transducer.`) and `vocabulary.json`. The card says how the waveform is normalised and holds
+hashes of all parts: a folder whose files do not belong together is an error, never another text.
 
-S samples, T frames, V symbols.
+S samples, T frames, V symbols, J channels of a transducer's joiner.
 """
 
 import dataclasses
@@ -22,10 +22,11 @@ from speechssl import config, files
 from speechssl.data.samples import samples_at
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.collapse import best_path
+from speechssl.decoders.transducer import Shape, Transducer, greedy
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import OVERLAP_S, WINDOW_S, EncoderCard, Pretrained
-from speechssl.errors import CheckpointError
+from speechssl.errors import CheckpointError, ConfigError
 from speechssl.nn.adapters import add_adapters, bottleneck_of
 from speechssl.nn.frame_head import FrameHead, Head
 from speechssl.nn.lengths import frame_rule
@@ -64,6 +65,7 @@ class StoredCard:
     frame_rule: str
     sha256: str  # `Recognizer.sha256`
     adapters: int = 0  # channels of the bottleneck behind each block; 0: none
+    transducer: Shape | None = None  # None: CTC
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -73,13 +75,17 @@ class Recognizer:
 
     def __init__(
         self, encoder: nn.Module, encoder_card: EncoderCard, head: FrameHead, vocabulary: Vocabulary,
-        card: RecognizerCard | None = None,
+        card: RecognizerCard | None = None, transducer: Transducer | None = None,
     ) -> None:  # fmt: skip
-        if head.output.out_features != len(vocabulary):
-            raise CheckpointError(
-                f"a head of {head.output.out_features} symbols does not fit a vocabulary of {len(vocabulary)}"
-            )
-        self.emissions = Emissions(encoder, head).eval().requires_grad_(False)
+        outputs = head.output.out_features
+        if transducer is None and outputs != len(vocabulary):
+            raise CheckpointError(f"a head of {outputs} symbols does not fit a vocabulary of {len(vocabulary)}")
+        if transducer is not None:
+            needed = (transducer.shape.joint, transducer.num_symbols, transducer.blank)
+            if needed != (outputs, len(vocabulary), vocabulary.blank):
+                raise CheckpointError(f"a transducer of {needed} channels, symbols and blank does not fit a head of "
+                                      f"{outputs} and a vocabulary of {len(vocabulary)}")  # fmt: skip
+        self.emissions = Emissions(encoder, head, transducer).eval().requires_grad_(False)
         self.encoder_card, self.vocabulary, self.card = encoder_card, vocabulary, card or RecognizerCard()
 
     @property
@@ -97,24 +103,33 @@ class Recognizer:
         """Where it computes."""
         return self.emissions.head.output.weight.device
 
+    @property
+    def transducer(self) -> Transducer | None:
+        """What writes behind the encoder and its head; None: CTC."""
+        return self.emissions.transducer
+
     @cached_property
     def sha256(self) -> str:
-        """Identity: over encoder, normalisation, head and vocabulary."""
+        """Identity: over encoder, normalisation, head, transducer and vocabulary."""
         emissions = self.emissions
         parts = [
             FORMAT,
             encoder_files.weights_sha256(emissions.encoder, self.encoder_card),
             _plain(emissions.head.config),
         ]
+        tensors = emissions.head.state_dict()
+        if emissions.transducer is not None:
+            parts.append(_plain(emissions.transducer.shape))
+            tensors |= emissions.transducer.state_dict(prefix="transducer.")
         digest = hashlib.sha256(json.dumps([*parts, self.vocabulary.sha256], sort_keys=True).encode())
-        for name, tensor in sorted(emissions.head.state_dict().items()):
+        for name, tensor in sorted(tensors.items()):
             digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     @property
     def pretrained(self) -> Pretrained:
-        """Encoder and head as an encoder whose only layer, 0, are log probabilities."""
+        """Encoder and head as an encoder whose only layer, 0, is what a decoder looks at, see `outputs`."""
         return Pretrained(self.emissions, self.encoder_card, stored_sha256=self.sha256)
 
     def to(self, device: str | torch.device) -> "Recognizer":
@@ -128,29 +143,49 @@ class Recognizer:
     ) -> str:  # fmt: skip
         """The text of a file, of `read_audio`'s result, or of samples [S] in [-1, 1] at sample_rate Hz (resampled).
 
-        Greedy: the best symbol of every frame. A recording longer than window_s is done in windows, of which overlap_s
-        at either end is computed and left out. Raises AudioError for a recording that cannot be used; too few samples
-        for a frame give an empty text.
+        Greedy: the best symbol of every frame, or of every step of a transducer. A recording longer than window_s is
+        done in windows, of which overlap_s at either end is computed and left out. Raises AudioError for a recording
+        that cannot be used; too few samples for a frame give an empty text.
         """
         samples = torch.from_numpy(samples_at(audio, sample_rate, self.sample_rate))
-        return self.text(self.log_probs(samples, window_s=window_s, overlap_s=overlap_s))
+        return self.text(self.outputs(samples, window_s=window_s, overlap_s=overlap_s))
 
     def log_probs(self, wav: Tensor, *, window_s: float = WINDOW_S, overlap_s: float = OVERLAP_S) -> Tensor:
-        """Log probabilities [T, V] of one utterance [S] at `sample_rate`; T = 0 for too few samples."""
+        """Log probabilities [T, V] of one utterance [S] at `sample_rate`; T = 0 for too few samples.
+
+        Raises ConfigError for a transducer, which has none of a frame alone.
+        """
+        self._check_frames_alone()
+        return self.outputs(wav, window_s=window_s, overlap_s=overlap_s)
+
+    def outputs(self, wav: Tensor, *, window_s: float = WINDOW_S, overlap_s: float = OVERLAP_S) -> Tensor:
+        """What a decoder looks at: log probabilities [T, V], or what a transducer's joiner sees [T, J]."""
         return self.pretrained.features_long(wav.to(self.device), 0, window_s=window_s, overlap_s=overlap_s)
 
-    @torch.inference_mode()
     def log_probs_batch(self, waves: list[Tensor]) -> list[Tensor]:
-        """The same of several utterances [S] in one padded pass; equal up to rounding."""
+        """`log_probs` of several utterances [S] in one padded pass; equal up to rounding."""
+        self._check_frames_alone()
+        return self.outputs_batch(waves)
+
+    @torch.inference_mode()
+    def outputs_batch(self, waves: list[Tensor]) -> list[Tensor]:
+        """`outputs` of several utterances [S] in one padded pass; equal up to rounding."""
         normal = [self.pretrained.normalize(wave.to(self.device)) for wave in waves]
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
         found, frames = self.emissions(nn.utils.rnn.pad_sequence(normal, batch_first=True), lengths)
         return [rows[:length] for rows, length in zip(found, frames.tolist(), strict=True)]
 
-    def text(self, log_probs: Tensor) -> str:
-        """What greedy decoding makes of log probabilities [T, V]."""
-        frames = torch.tensor([len(log_probs)], device=log_probs.device)
-        return self.vocabulary.decode(best_path(log_probs[None], frames, self.vocabulary.blank)[0])
+    def text(self, outputs: Tensor) -> str:
+        """What greedy decoding makes of `outputs`, log probabilities [T, V] or of a transducer [T, J]."""
+        frames = torch.tensor([len(outputs)], device=outputs.device)
+        if self.transducer is not None:
+            return self.vocabulary.decode(greedy(self.transducer, outputs[None], frames)[0].ids)
+        return self.vocabulary.decode(best_path(outputs[None], frames, self.vocabulary.blank)[0])
+
+    def _check_frames_alone(self) -> None:
+        if self.transducer is not None:
+            raise ConfigError("a transducer's symbols depend on those before, so there are no log probabilities of "
+                              "frames: use transcribe, or decoders.transducer_text on outputs")  # fmt: skip
 
     def describe(self) -> StoredCard:
         """The card as it is stored."""
@@ -161,7 +196,8 @@ class Recognizer:
             head=self.emissions.head.config, vocabulary_sha256=self.vocabulary.sha256,
             num_symbols=len(self.vocabulary), sample_rate=self.sample_rate, rate_hz=self.rate_hz,
             frame_rule=frame_rule(self.emissions.receptive_field, self.emissions.hop), sha256=self.sha256,
-            adapters=bottleneck_of(encoder), licence=self.card.licence, training=self.card.training,
+            adapters=bottleneck_of(encoder), transducer=None if self.transducer is None else self.transducer.shape,
+            licence=self.card.licence, training=self.card.training,
         )  # fmt: skip
 
     def save(self, folder: str | Path) -> None:
@@ -183,7 +219,7 @@ class Recognizer:
         card = read_card(path)
         vocabulary = vocabularies.load(path)
         try:
-            model = _build(card)
+            model = _build(card, vocabulary.blank)
             files.check_regular(path / "model.safetensors")
             tensors = _read_tensors(path / "model.safetensors")
             needed = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -191,7 +227,7 @@ class Recognizer:
                 raise ValueError("card.json does not describe the tensors beside it")
             model.load_state_dict(tensors, assign=True)
             found = cls(model.encoder, card.encoder, model.head, vocabulary,
-                        RecognizerCard(card.name, card.licence, card.training))  # fmt: skip
+                        RecognizerCard(card.name, card.licence, card.training), model.transducer)  # fmt: skip
         except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError) as error:
             raise CheckpointError(f"{path}: not a usable recogniser: {error}") from error
         if _plain(found.describe()) != _plain(card):
@@ -232,13 +268,16 @@ def read_card(folder: Path) -> StoredCard:
         raise CheckpointError(f"{folder}: no recogniser there: {error}") from error
 
 
-def _build(card: StoredCard) -> Emissions:
+def _build(card: StoredCard, blank: int) -> Emissions:
     """The model on the meta device: no memory whatever the card says."""
     encoder = encoder_files.build_empty(card.encoder.family, card.encoder.config)
     with torch.device("meta"):
         if card.adapters:
             add_adapters(encoder, card.adapters)
-        return Emissions(encoder, FrameHead(card.head, encoder, card.num_symbols))
+        if card.transducer is None:
+            return Emissions(encoder, FrameHead(card.head, encoder, card.num_symbols))
+        head = FrameHead(card.head, encoder, card.transducer.joint)
+        return Emissions(encoder, head, Transducer(card.transducer, card.num_symbols, blank))
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ SEQUENCES: dict[str, Any] = {
     "decoder": {"dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2},
     "dropout": {"residual": 0.0, "attention": 0.0, "activation": 0.0, "layer": 0.0},
 }
+JOINER: dict[str, Any] = {"dim": 12, "joint": 16, "dropout": 0.0}
 MEL: dict[str, Any] = {"num_units": 1, "num_mels": 20, "dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2,
                        "kernel": 3, "depth": 1}  # fmt: skip
 CPC: dict[str, Any] = encoders.TINY["cpc"][0]
@@ -199,6 +200,28 @@ TINY: dict[str, list[Case]] = {
             targets=True,
             tasks=("one", "two", "three"),
             draws=False,
+        ),
+    ],
+    "transducer": [
+        Case(
+            {"num_symbols": 5, "shape": {**JOINER, "prediction": "lstm"}, "masking": {"gradient": 1.0}},
+            "wav2vec2",
+            codes=False,
+            targets=True,
+            lr=1e-2,
+        ),
+        Case(
+            {
+                "num_symbols": 5,
+                "shape": {**JOINER, "context": 2},
+                "ctc_weight": 0.3,
+                "head": {"kind": "tdnn", "dim": 16, "dilations": (1, 2)},
+            },
+            "tdnn",
+            encoders.TINY["tdnn"][0],
+            codes=False,
+            targets=True,
+            lr=1e-2,
         ),
     ],
     "unit_bert": [

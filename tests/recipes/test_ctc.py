@@ -26,18 +26,18 @@ FILES = sorted(path.stem for path in CONF.glob("*ctc*.toml"))
 NOTES = "abcde"
 
 
-def corpus(folder: Path, num_utterances: int = 20) -> Path:
-    """Tones of 0.2 s with pauses of 0.1 s, and their names as text; a space where the pause is 0.3 s."""
+def corpus(folder: Path, num_utterances: int = 20, *, letters: int = 6, tone: int = 3200) -> Path:
+    """Tones of 0.2 s with pauses of 0.1 s, and their names as text; a space where the pause is 0.3 s. tone: samples."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True)
     tables: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
     for number in range(num_utterances):
-        text = "".join(random.choice(list(NOTES + " "), size=6))
+        text = "".join(random.choice(list(NOTES + " "), size=letters))
         text = " ".join(text.split()) or "a"
-        parts = [np.zeros(1600)]
+        parts = [np.zeros(tone // 2)]
         for letter in text:
-            tone = 300 + 250 * NOTES.index(letter) if letter != " " else 0
-            parts += [0.3 * np.sin(2 * np.pi * tone * np.arange(3200) / 16000), np.zeros(1600)]
+            hz = 300 + 250 * NOTES.index(letter) if letter != " " else 0
+            parts += [0.3 * np.sin(2 * np.pi * hz * np.arange(tone) / 16000), np.zeros(tone // 2)]
         wave = np.concatenate(parts)
         soundfile.write(folder / f"u{number:02}.wav", wave + random.normal(0, 0.003, len(wave)), 16000)
         tables["wav.scp"].append(f"u{number:02} {folder}/u{number:02}.wav\n")
