@@ -4,20 +4,19 @@ Scripts of recipes find this file beside the others of egs/utils. Both data dirs
 which are what joins them; `translation` in the source's is the text of the target's.
 """
 
-import unicodedata
-import zlib
+from collections.abc import Hashable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from kaldi_dir import write_dir
+from parts import PARTS, part_of_groups, plain, without_repeats
 
 from speechssl.audio import read
 from speechssl.audio import write as write_audio
 from speechssl.errors import AudioError
 
-PARTS = ("train", "valid", "test")
 SIDES = ("source", "target")
 RATE = 16_000
 
@@ -34,33 +33,15 @@ class Pair:
 
 
 def split(pairs: list[Pair], held_out: float, seed: int) -> tuple[dict[str, list[Pair]], int]:
-    """Pairs of each part and how many of train were left out, as one of their texts is said in valid or test.
-
-    Groups, in an order that only their names and the seed decide, go to test until it has the share held_out of all
-    pairs, then to valid, the rest to train. What test and valid have in common stays in test alone.
-    """
-    parts: dict[str, list[Pair]] = {part: [] for part in PARTS}
-    aim, lost = held_out * len(pairs), 0
-    for group in sorted({pair.group for pair in pairs}, key=lambda name: (zlib.crc32(f"{seed} {name}".encode()), name)):
-        part = next((part for part in ("test", "valid") if len(parts[part]) < aim), "train")
-        parts[part] += [pair for pair in pairs if pair.group == group]
-    said: set[tuple[int, str]] = set()
-    for part in ("test", "valid", "train"):
-        kept = [pair for pair in parts[part] if not said & _said(pair)]
-        lost += len(parts[part]) - len(kept)
-        parts[part] = kept
-        said |= {text for pair in kept for text in _said(pair)}
-    return parts, lost
+    """Pairs of each part, groups as a whole, and how many were left out, as one of their texts is said in another."""
+    part_of = part_of_groups([pair.group for pair in pairs], held_out, seed)
+    parts = {part: [pair for pair in pairs if part_of[pair.group] == part] for part in PARTS}
+    kept, lost = without_repeats(parts, _said)
+    return kept, sum(lost.values())
 
 
-def _said(pair: Pair) -> set[tuple[int, str]]:
+def _said(pair: Pair) -> set[Hashable]:
     return {(side, plain(text)) for side, text in enumerate(pair.texts)}
-
-
-def plain(text: str) -> str:
-    """Lower case letters, digits and single spaces: what is said, however it is written."""
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).lower())
-    return " ".join("".join(c if c.isalnum() else " " for c in text).split())
 
 
 def write(out: Path, pairs: list[Pair], *, held_out: float, seed: int, limit: int) -> None:
@@ -90,11 +71,15 @@ def write(out: Path, pairs: list[Pair], *, held_out: float, seed: int, limit: in
 
 
 def decoded(pair: Pair, side: int, audio: Path) -> Path | str:
-    """One side's recording as a 16 kHz WAV, or why it cannot be read; one that is there is kept."""
-    path = audio / f"{pair.id}.wav"
+    """One side's recording as a 16 kHz WAV, or why it cannot be read."""
+    return as_wav(pair.paths[side], audio / f"{pair.id}.wav")
+
+
+def as_wav(recording: Path, path: Path) -> Path | str:
+    """The recording as a 16 kHz WAV at `path`, or why it cannot be read; one that is there is kept."""
     if not path.exists():
         try:
-            samples = read(pair.paths[side], sample_rate=RATE).samples
+            samples = read(recording, sample_rate=RATE).samples
         except AudioError as error:
             return str(error)
         path.parent.mkdir(parents=True, exist_ok=True)

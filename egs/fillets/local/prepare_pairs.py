@@ -10,15 +10,13 @@ big fish, the small fish, or who else speaks.
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "utils"))
 
+from dialogues import clips, paired
 from speech_pairs import Pair, write
-
-LINE = re.compile(r'dialogId\("([^"]+)",\s*"([^"]*)".*?\)\s*dialogStr\("((?:[^"\\]|\\.)*)"\)', re.DOTALL)
 
 
 def main() -> int:
@@ -44,28 +42,10 @@ def main() -> int:
 
 def find(corpus: Path, source: str, target: str) -> tuple[list[Pair], int]:
     """Pairs, and how many clips are there in both languages but have no text."""
-    pairs, untold = [], 0
-    for level in sorted(path.parent for path in corpus.glob(f"**/sound/*/{source}") if path.is_dir()):
-        texts = [lines(level.parents[1] / "script" / level.name / f"dialogs_{x}.lua") for x in (source, target)]
-        for clip in sorted((level / source).glob("*.ogg")):
-            other = level / target / clip.name
-            if not other.is_file():
-                continue
-            name = clip.stem
-            if name not in texts[0] or name not in texts[1]:
-                untold += 1
-                continue
-            (said, speaker), (translated, _) = texts[0][name], texts[1][name]
-            pairs.append(Pair(f"{level.name}-{name}", level.name, speaker, (clip, other), (said, translated)))
-    return pairs, untold
-
-
-def lines(script: Path) -> dict[str, tuple[str, str]]:
-    """Text and font of each line of a level."""
-    if not script.is_file():
-        return {}
-    found = LINE.findall(script.read_text(encoding="utf-8"))
-    return {name: (re.sub(r"\\(.)", r"\1", text), font or "nobody") for name, font, text in found}
+    both = paired(clips(corpus, source), clips(corpus, target))
+    pairs = [Pair(one.id, one.level, one.speaker, (one.path, other.path), (one.text, other.text))
+             for one, other in both if one.text is not None and other.text is not None]  # fmt: skip
+    return pairs, len(both) - len(pairs)
 
 
 if __name__ == "__main__":
