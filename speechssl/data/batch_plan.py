@@ -31,9 +31,13 @@ class Batching:
 
 
 def plan_batches(
-    seconds: np.ndarray, settings: Batching, *, seed: int, epoch: int, groups: np.ndarray | None = None
-) -> list[np.ndarray]:
+    seconds: np.ndarray, settings: Batching, *, seed: int, epoch: int, groups: np.ndarray | None = None,
+    beside: np.ndarray | None = None,
+) -> list[np.ndarray]:  # fmt: skip
     """Row numbers of each batch of an epoch, in order. seconds [N]: the utterances' lengths; groups [N]: ints.
+
+    beside [N]: seconds that each brings along, such as its neighbours; they fill batches, and are neither cut nor make
+    an utterance long enough. One that is longer than a batch with them is alone in it.
 
     Every utterance of at least min_s is in one batch; where groups are balanced, as many are drawn as there are, some
     twice and some not at all. Raises DataError where nothing is left.
@@ -45,6 +49,8 @@ def plan_batches(
     if groups is not None and settings.balance < 1:
         rows = _balanced(rows, groups, settings.balance, random)
     lengths = np.minimum(seconds[rows], settings.crop_s)
+    if beside is not None:
+        lengths = lengths + beside[rows]
     noise = random.uniform(1 - settings.bucket_noise, 1 + settings.bucket_noise, len(rows))
     order = np.lexsort((random.random(len(rows)), lengths * noise))
     batches = _cut(rows[order], lengths[order], settings)
@@ -69,7 +75,8 @@ def _cut(rows: np.ndarray, lengths: np.ndarray, settings: Batching) -> list[np.n
     batches, start, longest = [], 0, 0.0
     for end, length in enumerate(lengths):
         longest_now = max(longest, float(length))
-        if (end - start + 1) * longest_now > settings.seconds or end - start == settings.max_utterances:
+        full = (end - start + 1) * longest_now > settings.seconds or end - start == settings.max_utterances
+        if full and end > start:
             batches.append(rows[start:end])
             start, longest_now = end, float(length)
         longest = longest_now

@@ -50,6 +50,13 @@ class UnitSet:
         return self.rate_hz
 
     @property
+    def beside_s(self) -> np.ndarray | None:
+        """Seconds of units before and after each, [N]."""
+        if self.around is None:
+            return None
+        return np.array([len(before) + len(after) for before, after in self.around]) / self.rate_hz
+
+    @property
     def hours(self) -> float:
         """Of what can be used."""
         return float(self.seconds.sum()) / 3600
@@ -162,7 +169,8 @@ class UnitBatches:
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         if epoch not in self._plans:
-            plan = plan_batches(self.data.seconds, self.batching, seed=self.seed, epoch=epoch)
+            plan = plan_batches(self.data.seconds, self.batching, seed=self.seed, epoch=epoch,
+                                beside=self.data.beside_s)  # fmt: skip
             self._plans = {epoch: plan, 0: self._plans.get(0, plan)}
         return self._plans[epoch]
 

@@ -41,6 +41,21 @@ def test_neighbours_in_length_share_a_batch() -> None:
     assert 1 - seconds.sum() / padded < 0.12
 
 
+def test_what_utterances_bring_along_fills_batches_and_is_sorted_by() -> None:
+    seconds, beside = np.full(12, 2.0), np.array([0.0, 6.0, 18.0, 0.0, 6.0, 18.0] * 2)
+    settings = Batching(seconds=16.0, crop_s=16.0, bucket_noise=0.0)
+    batches = plan_batches(seconds, settings, seed=0, epoch=0, beside=beside)
+    assert sorted(sorted(set(beside[rows])) for rows in batches) == [[0.0]] + [[6.0]] * 2 + [[18.0]] * 4
+    assert sorted(np.concatenate(batches).tolist()) == list(range(12))  # 2 + 18 s fit into no batch: alone, not lost
+    alone = plan_batches(seconds, settings, seed=0, epoch=0)
+    assert sorted(len(rows) for rows in alone) == [4, 8]
+
+
+def test_what_utterances_bring_along_makes_none_long_enough() -> None:
+    with pytest.raises(DataError, match="at least"):
+        plan_batches(np.array([0.2]), Batching(), seed=0, epoch=0, beside=np.array([9.0]))
+
+
 def test_epochs_and_seeds_differ_and_repeat() -> None:
     seconds = np.random.default_rng(0).uniform(1, 15, 300)
 
