@@ -4,7 +4,9 @@ Scripts of recipes find this file beside the others of egs/utils. Both data dirs
 which are what joins them; `translation` in the source's is the text of the target's.
 """
 
-from collections.abc import Hashable
+import argparse
+import sys
+from collections.abc import Callable, Hashable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,7 @@ from speechssl.audio import read
 from speechssl.audio import write as write_audio
 from speechssl.errors import AudioError
 
+Find = Callable[[Path, str, str], tuple[list["Pair"], int]]
 SIDES = ("source", "target")
 RATE = 16_000
 
@@ -30,6 +33,31 @@ class Pair:
     speaker: str
     paths: tuple[Path, Path]
     texts: tuple[str, str]
+
+
+def main(find: Find, description: str | None, *, source: str, target: str, packages: str) -> int:
+    """A corpus's script prepare_pairs.py: writes what `find` gives of a folder; 2 where there are no pairs.
+
+    find: pairs of a corpus in two languages, and how many more are spoken in both but have no text in one. source,
+    target: the languages where the command line names none. packages: what the folder must hold, for the error.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--source", default=source)
+    parser.add_argument("--target", default=target)
+    parser.add_argument("--held-out", type=float, default=0.1, help="share of the test, and of the validation")
+    parser.add_argument("--seed", type=int, default=0, help="of what is held out")
+    parser.add_argument("--limit", type=int, default=0, help="at most so many pairs of each part (0: all)")
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    pairs, untold = find(args.corpus, args.source, args.target)
+    if len(pairs) < len(PARTS):
+        print(f"{args.corpus}: {len(pairs)} recordings with text in both {args.source} and {args.target}; it must hold "
+              f"the unpacked {packages}", file=sys.stderr)  # fmt: skip
+        return 2
+    print(f"  {untold} more recordings of both languages have no text in one of them")
+    write(args.out, pairs, held_out=args.held_out, seed=args.seed, limit=args.limit)
+    return 0
 
 
 def split(pairs: list[Pair], held_out: float, seed: int) -> tuple[dict[str, list[Pair]], int]:

@@ -145,15 +145,20 @@ def test_wrong_options_are_said_before_anything_is_done(
     assert message in capsys.readouterr().err
 
 
-def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    recognizer().save(tmp_path / "a")
-    recognizer(scale=20.0).save(tmp_path / "b")
+def refused_when_mixed(one: Recognizer, other: Recognizer, folder: Path) -> None:
+    """A recogniser's folder with a file of another's is an error."""
+    one.save(folder / "a")
+    other.save(folder / "b")
     for name in ("model.safetensors", "card.json"):
-        mixed = tmp_path / name
-        shutil.copytree(tmp_path / "a", mixed)
-        shutil.copy(tmp_path / "b" / name, mixed / name)
+        mixed = folder / name
+        shutil.copytree(folder / "a", mixed)
+        shutil.copy(folder / "b" / name, mixed / name)
         with pytest.raises(CheckpointError):
             Recognizer.load(mixed)
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    refused_when_mixed(recognizer(), recognizer(scale=20.0), tmp_path)
     with pytest.raises(CheckpointError, match="no recogniser"):
         Recognizer.load(tmp_path)
 

@@ -1,7 +1,6 @@
 """Speech to text by a transducer, from the command line and from Python."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from speechssl.errors import CheckpointError, ConfigError
 from speechssl.nn.frame_head import FrameHead, Head
 from speechssl.nn.initialize import initialize
 from speechssl.recognition.model import Recognizer
-from tests.cli.test_transcribe import FAMILIES, speech
+from tests.cli.test_transcribe import FAMILIES, refused_when_mixed, speech
 
 SYMBOLS = vocabulary.of_characters(["abc dé"])
 
@@ -132,14 +131,7 @@ def test_nothing_can_be_tuned_and_no_frame_has_probabilities_of_its_own(
 
 
 def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
-    recognizer().save(tmp_path / "a")
-    recognizer(seed=1).save(tmp_path / "b")
-    for name in ("model.safetensors", "card.json"):
-        mixed = tmp_path / name
-        shutil.copytree(tmp_path / "a", mixed)
-        shutil.copy(tmp_path / "b" / name, mixed / name)
-        with pytest.raises(CheckpointError):
-            Recognizer.load(mixed)
+    refused_when_mixed(recognizer(), recognizer(seed=1), tmp_path)
     model = recognizer()
     head = model.emissions.head
     for transducer in (Transducer(Shape(dim=4, joint=8), len(SYMBOLS), SYMBOLS.blank),

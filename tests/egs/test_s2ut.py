@@ -64,7 +64,7 @@ def test_captions_are_in_one_part_whatever_pictures_have_them(tmp_path: Path) ->
     (stamps / "p11_desc_fr.ogg").write_bytes(b"OggS")
     done = python(TUXPAINT, "--corpus", tmp_path, "--held-out", "0.2", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "11 pairs; 0 left out" in done.stdout and "1 more pictures have no text" in done.stdout
+    assert "11 pairs; 0 left out" in done.stdout and "1 more recordings of both languages have no text" in done.stdout
     assert "animals-p11: left out" in done.stdout
     said = [set(table(tmp_path / "out" / part / "source" / "text").values()) for part in ("train", "valid", "test")]
     assert all(said) and sum(map(len, said)) == 6 and not said[0] & said[1] and not (said[0] | said[1]) & said[2]

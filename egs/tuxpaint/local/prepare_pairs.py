@@ -8,34 +8,12 @@ languages; texts are the lines LANGUAGE.utf8= of NAME.txt. A caption is in one p
 OUT/{train,valid,test}/{source,target}. Who speaks is not told.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "utils"))
 
-from speech_pairs import Pair, plain, write
-
-
-def main() -> int:
-    """Write the data dirs; 2 where there are no pairs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--source", default="es")
-    parser.add_argument("--target", default="fr")
-    parser.add_argument("--held-out", type=float, default=0.1, help="share of the test, and of the validation")
-    parser.add_argument("--seed", type=int, default=0, help="of which captions these are")
-    parser.add_argument("--limit", type=int, default=0, help="at most so many pairs of each part (0: all)")
-    parser.add_argument("out", type=Path)
-    args = parser.parse_args()
-    pairs, untold = find(args.corpus, args.source, args.target)
-    if len(pairs) < 3:
-        print(f"{args.corpus}: {len(pairs)} captions spoken in both {args.source} and {args.target}; it must hold the "
-              "unpacked package tuxpaint-stamps-default", file=sys.stderr)  # fmt: skip
-        return 2
-    print(f"  {untold} more pictures have no text in one of the languages")
-    write(args.out, pairs, held_out=args.held_out, seed=args.seed, limit=args.limit)
-    return 0
+from speech_pairs import Pair, main, plain
 
 
 def find(corpus: Path, source: str, target: str) -> tuple[list[Pair], int]:
@@ -65,4 +43,4 @@ def captions(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(find, __doc__, source="es", target="fr", packages="package tuxpaint-stamps-default"))

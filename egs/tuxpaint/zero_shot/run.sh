@@ -29,7 +29,7 @@ if "$tiny"; then limit=20 updates=4 seconds=20 freeze=1 data="$data/tiny" exp="$
 export data exp languages encoder updates seconds freeze seeds order beam tune_on device precision workers
 
 if at_stage 0 "$stamps -> Kaldi data dirs of every language"; then
-  if "$download" && [ ! -d "$stamps/usr" ]; then (cd "$stamps" && apt-get download tuxpaint-stamps-default && dpkg -x tuxpaint-stamps-default_*.deb .); fi
+  if "$download"; then ../../utils/debian_packages.sh "$stamps" tuxpaint-stamps-default; fi
   once "$data/captions" local/prepare_data.py -- local/prepare_data.py "$stamps" "$data/captions" --languages "$languages" --limit "$limit"
 fi
 if at_stage 1 "texts -> phones"; then
