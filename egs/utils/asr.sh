@@ -28,11 +28,13 @@ character_lm() {
   once "$1" "$2" -- speechssl lm train "$3" --ids --unit char --order "$order" -o "$1"
 }
 
-# tune_decoder OUT TRANSCRIBED TEXT MODEL LM: weight and bonus with the fewest wrong characters, or greedy decoding
+# tune_decoder OUT TRANSCRIBED TEXT MODEL LM [BY ARGUMENT...]: weight and bonus with the fewest wrong characters (or BY words), or
+# greedy decoding
 tune_decoder() {
+  local by="${6:-characters}"
   # shellcheck disable=SC2086  # lists, split on purpose
-  once "$1" "$2" "$5" -- speechssl tune "$2" "$3" --by characters --model "$4" --lm "$5" --beam "$beam" \
-    --lm-weights $lm_weights --bonuses $bonuses -o "$1"
+  once "$1" "$2" "$5" -- speechssl tune "$2" "$3" --by "$by" --model "$4" --lm "$5" --beam "$beam" \
+    --lm-weights $lm_weights --bonuses $bonuses -o "$1" "${@:7}"
 }
 
 # train_all: exp/train/sSEED, a recogniser of train for every seed; the best by valid

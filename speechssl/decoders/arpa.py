@@ -13,7 +13,7 @@ from speechssl.data.lines import read_lines, write_lines
 from speechssl.decoders.ngram import UNKNOWN, FloatArray, IntArray, NgramModel
 from speechssl.errors import DataError
 
-MOST_NGRAMS, MOST_ORDER = 50_000_000, 12
+MOST_NGRAMS, MOST_ORDER = 200_000_000, 12  # 140 bytes each while they are read; LibriSpeech's 4-gram has 143 million
 _LN10 = float(np.log(10))
 _UNKNOWN_LOG10 = -100.0
 Table = tuple[IntArray, FloatArray, FloatArray]

@@ -16,6 +16,7 @@ layer=6 gpus=8 accumulate=4 workers=8 data=data exp=exp tiny=false stage=0 stop_
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 . "$(dirname "$0")/../../utils/pretrain.sh"
+. "$(dirname "$0")/../../utils/librispeech.sh"
 if "$download" && [ -n "$corpus" ]; then mkdir -p "$corpus"; fi
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name the LibriSpeech folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus
@@ -44,9 +45,7 @@ iterate() {
 if at_stage 0 "corpus -> $data/train, $data/dev"; then
   for part in train dev; do
     read -ra subsets <<<"${!part}"
-    if "$download"; then ../units/local/download.py "$corpus" "${subsets[@]}"; fi
-    once "$data/$part" ../units/local/prepare_data.py -- ../units/local/prepare_data.py \
-      "${subsets[@]/#/$corpus/}" "$data/$part"
+    librispeech "$data/$part" "${subsets[@]}"
   done
 fi
 if at_stage 1 "MFCCs -> $units1 units"; then
