@@ -27,7 +27,7 @@ from speechssl.data.batch_plan import Batching
 from speechssl.data.unit_batches import UnitBatches, UnitSet
 from speechssl.data.unit_corpus import open_unit_corpus
 from speechssl.decoders.seq2seq import DecoderShape
-from speechssl.errors import ConfigError
+from speechssl.errors import ConfigError, DataError
 from speechssl.generation import decoder
 from speechssl.generation.decoder import DecoderCard
 from speechssl.objectives import unit_bart
@@ -65,12 +65,13 @@ def train(run: Run, group: Group) -> int:
     folder = Path(run.run)
     data = open_data(run, run.data.train, run.data.num_units)
     (size,) = data.sizes
+    valid = open_data(run, run.data.valid, size) if run.data.valid else None
+    if valid is not None and None not in (*valid.models, *data.models) and valid.models != data.models:
+        raise DataError("data.valid has units of another unit model than data.train")
     objective = build(run, size)  # before the folder: what cannot be built leaves nothing behind
     log = start_folder(run, folder, group)
     tell(data, "train", folder, log, group)
-    valid = None
-    if run.data.valid:
-        valid = open_data(run, run.data.valid, size)
+    if valid is not None:
         tell(valid, "valid", folder, log, group)
     log.line(f"unit_bart: {count(objective) / 1e6:.2f} M parameters, {count(objective.decoder) / 1e6:.2f} M of them in "
              f"the decoder, {size} units, languages {', '.join(run.data.train)}")  # fmt: skip

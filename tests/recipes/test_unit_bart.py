@@ -85,13 +85,20 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return corpus(tmp_path_factory.mktemp("corpus") / "tones", 4)
 
 
-def test_a_translator_begins_with_the_decoder_bit_for_bit(data: Path, speech: Path, tmp_path: Path) -> None:
-    assert train(tmp_path / "bart", data, settings__decoder__max_positions=200) == 0
-    stored, _ = decoder.load(tmp_path / "bart" / "decoder")
+@pytest.fixture(scope="module")
+def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The decoder of a short training."""
+    run = tmp_path_factory.mktemp("bart") / "run"
+    assert train(run, data, settings__decoder__max_positions=200) == 0
+    return run / "decoder"
+
+
+def test_a_translator_begins_with_the_decoder_bit_for_bit(begun: Path, speech: Path, tmp_path: Path) -> None:
+    stored, _ = decoder.load(begun)
     settings = {name: value for name, value in test_seq2seq.SMALL.items() if not name.startswith("settings.decoder.")}
     values = {**settings, "run": tmp_path / "run", "data.train": speech, "data.targets": speech.with_suffix(".labels"),
               "data.num_units": 12, "settings.adaptor.dim": 32, "training.updates": 1, "optimizer.lr": 1e-12,
-              "optimizer.weight_decay": 0.0, "decoder.checkpoint": tmp_path / "bart" / "decoder"}  # fmt: skip
+              "optimizer.weight_decay": 0.0, "decoder.checkpoint": begun}  # fmt: skip
 
     def start(**others: Any) -> int:
         return seq2seq.main([f"{k}={_toml(v)}" for k, v in {**values, **others}.items()])
@@ -103,7 +110,7 @@ def test_a_translator_begins_with_the_decoder_bit_for_bit(data: Path, speech: Pa
         torch.testing.assert_close(model.decoder.state_dict()[name], tensor, rtol=0, atol=1e-10)
     run = config.load(seq2seq.Run, tmp_path / "run" / "config.toml")
     targets = seq2seq.make_targets(run)
-    resolved, begun = seq2seq.begin_with(run, tmp_path / "bart" / "decoder", targets)
+    resolved, begun = seq2seq.begin_with(run, begun, targets)
     assert all(torch.equal(tensor, stored.state_dict()[name]) for name, tensor in begun.state_dict().items())
     assert resolved == run, "the stored settings have its shape already"
 
@@ -119,13 +126,11 @@ def test_a_translator_begins_with_the_decoder_bit_for_bit(data: Path, speech: Pa
     ],
 )
 def test_a_decoder_that_does_not_fit_is_refused(
-    data: Path, speech: Path, tmp_path: Path, others: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+    begun: Path, speech: Path, tmp_path: Path, others: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(tmp_path / "bart", data, training__updates=1) == 0
     settings = {name: value for name, value in test_seq2seq.SMALL.items() if not name.startswith("settings.decoder.")}
     values = {**settings, "run": tmp_path / "run", "data.train": speech, "data.targets": speech.with_suffix(".labels"),
-              "data.num_units": 12, "settings.adaptor.dim": 32, "decoder.checkpoint": tmp_path / "bart" / "decoder",
-              **others}  # fmt: skip
+              "data.num_units": 12, "settings.adaptor.dim": 32, "decoder.checkpoint": begun, **others}  # fmt: skip
     assert seq2seq.main([f"{k}={_toml(v)}" for k, v in values.items()]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
 
@@ -146,6 +151,20 @@ def test_long_utterances_are_cut_and_nothing_is_lost(tmp_path: Path) -> None:
         open_unit_corpus(languages, most=9, names=("de",))
     with pytest.raises(DataError, match="none of 4 utterances has 9 units"):
         open_unit_corpus(languages, most=9, least=9)
+
+
+def test_units_of_two_unit_models_are_not_mixed(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        card = {"rate_hz": 50.0, "model": {"num_units": 12, "unit_model": name},
+                "outputs": [{"format": "text", "merged": True}]}  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "units.json").write_text(json.dumps(card))
+        shutil.copy(data / "up", tmp_path / name / "units")
+    with pytest.raises(DataError, match="2 unit models"):
+        open_unit_corpus({"up": [tmp_path / "one", tmp_path / "two"]}, most=9)
+    one, two = (f'{{up=["{tmp_path}/{name}"]}}' for name in ("one", "two"))
+    assert train(tmp_path / "run", data, data__train=one, data__valid=two) == 2
+    assert "another unit model" in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("others", "message"), [({"data__train": "{}"}, "names no language"),
