@@ -3,11 +3,13 @@
     python -m recipes.seq2seq recipes/conf/s2ut.toml data.train=es data.targets=exp/units-en data.valid=es-dev ...
     python -m recipes.seq2seq recipes/conf/aed_asr.toml data.train=data/train data.valid=data/dev
     python -m recipes.seq2seq recipes/conf/tiny_s2ut.toml data.train=es data.targets=units-fr data.valid=es-dev
+    python -m recipes.seq2seq recipes/conf/tiny_s2ut.toml 'decoder={checkpoint="exp/unit_bart/decoder"}' ...
 
 Takes TOML files, of which the later win, and key=value overrides. Targets are joined to the speech by utterance id:
 data.targets is an output folder of `speechssl units` or a file with a line `id 17 4 ...` each; without it they are the
 corpus' texts. `tasks` in the settings are auxiliary; data.tasks names their texts (`task=FILE` with a line `id text`
-each, or "source": the corpus' own), whose characters are their symbols.
+each, or "source": the corpus' own), whose characters are their symbols. decoder.checkpoint is what `recipes.unit_bart`
+trained; settings.trained says what of a pretrained encoder and decoder goes on learning.
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll` of the validation),
@@ -18,7 +20,7 @@ end, 2 stopped early or refused.
 import json
 import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,16 @@ from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.sequences import UnitTargets, read_texts, read_units, with_targets, with_task
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.decoders import transformer
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Search
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders.pretrained import EncoderCard
 from speechssl.errors import ConfigError
+from speechssl.generation import decoder as decoders
 from speechssl.generation.model import Output, Seq2Seq, search_states
 from speechssl.metrics.edits import edit_distance
+from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import seq2seq
@@ -63,11 +68,19 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Start:
+    """What the decoder begins as."""
+
+    checkpoint: str | None = None  # a folder that recipes.unit_bart wrote; its shape becomes settings.decoder
+
+
+@dataclass(frozen=True)
 class Run(Common):
     """Everything that decides a run."""
 
     data: Data
     encoder: dict[str, Any]  # family, preset and values of its Config; or checkpoint = anything load_encoder reads
+    decoder: Start = field(default_factory=Start)
     run: str = "exp/seq2seq"  # the run's folder
     vocabulary: Symbols = field(default_factory=Symbols)  # for texts
     settings: dict[str, Any] = field(default_factory=dict)  # of objectives.seq2seq, but num_symbols and blank
@@ -110,8 +123,13 @@ def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
     folder = Path(run.run)
     targets = make_targets(run)
+    start = None
+    if run.decoder.checkpoint is not None:
+        run, start = begin_with(run, Path(run.decoder.checkpoint), targets)
     encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose="seq2seq")
     objective = build(run, encoder, targets)  # before the folder: what cannot be built leaves nothing behind
+    if start is not None:
+        objective.model.decoder.load_state_dict(start.state_dict())
     log = start_folder(run, folder, group)
 
     data = open_data(run, targets, encoder, card, training=True)
@@ -160,6 +178,26 @@ def _task_texts(corpus: str, source: str) -> list[str]:
         return [utterance.text for utterance in open_corpus(corpus).utterances if utterance.text]
     found, _ = read_texts(Path(source), lambda text: list(text.encode()))
     return [bytes(values.tolist()).decode() for values in found.values()]
+
+
+def begin_with(run: Run, folder: Path, targets: Targets) -> tuple[Run, transformer.Model]:
+    """A pretrained decoder, and the run with its shape. ConfigError where it does not fit the units or the adaptor."""
+    found, card = decoders.load(folder)
+    units = targets.units
+    if units is None or (units.size, units.reduced) != (card.decoder.num_symbols, card.reduced):
+        raise ConfigError(f"{folder} says {card.decoder.num_symbols} units, {'' if card.reduced else 'not '}reduced: "
+                          "the targets are others")  # fmt: skip
+    if None not in (units.model_sha256, card.unit_model) and units.model_sha256 != card.unit_model:
+        raise ConfigError(f"{folder} was trained on units of another unit model ({str(card.unit_model)[:12]}) than the "
+                          f"targets are of ({str(units.model_sha256)[:12]})")  # fmt: skip
+    shape = {name: value for name, value in config.to_dict(card.decoder).items() if name != "num_symbols"}
+    given = config.to_dict(config.build(seq2seq.DecoderShape, run.settings.get("decoder", shape)))
+    if changed := config.differences(given, shape):
+        raise ConfigError(f"settings.decoder.{changed[0]} is not that of {folder}: leave settings.decoder out")
+    dim = config.build(AdaptorConfig, run.settings.get("adaptor", {})).dim
+    if dim != card.memory_dim:
+        raise ConfigError(f"{folder} looks at {card.memory_dim} channels, settings.adaptor.dim={dim}: make them equal")
+    return replace(run, settings={**run.settings, "decoder": shape}), found
 
 
 def build(run: Run, encoder: nn.Module, targets: Targets) -> seq2seq.Objective:

@@ -1,4 +1,4 @@
-"""Batches of discrete units, without audio: what a recogniser of units is trained on.
+"""Batches of discrete units, without audio: what a recogniser of units and a unit-BART are trained on.
 
 Several streams (codebooks, or unit models of one rate) are stacked. Lengths count in units: a batch's `wav` is empty
 but for its shape, at a "sample rate" of as many samples a second as there are units, so that plans, logs and figures
@@ -30,19 +30,19 @@ Failures = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class UnitSet:
-    """Utterances with units and texts."""
+    """Utterances with units, and texts where there are some."""
 
     corpus: Corpus
     units: tuple[np.ndarray, ...]  # of each utterance: [T, G] int32
     sizes: tuple[int, ...]  # V of each stream
-    targets: Targets
+    targets: Targets | None
     seconds: np.ndarray  # [N] float64; 0 where an utterance cannot be used
     failures: Failures
     rate_hz: int  # units a second
     models: tuple[str | None, ...]  # sha256 of the unit model of each stream
     around: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None  # units before and after each: see data.context
+    groups: np.ndarray | None = None  # [N] int64: the language
     labels: None = None
-    groups: None = None
 
     @property
     def sample_rate(self) -> int:
@@ -170,7 +170,7 @@ class UnitBatches:
     def _plan(self, epoch: int) -> list[np.ndarray]:
         if epoch not in self._plans:
             plan = plan_batches(self.data.seconds, self.batching, seed=self.seed, epoch=epoch,
-                                beside=self.data.beside_s)  # fmt: skip
+                                groups=self.data.groups, beside=self.data.beside_s)  # fmt: skip
             self._plans = {epoch: plan, 0: self._plans.get(0, plan)}
         return self._plans[epoch]
 
@@ -182,4 +182,5 @@ class UnitBatches:
         ids = tuple(data.corpus.utterances[int(row)].id for row in rows)
         seeds = [zlib.crc32(f"{self.seed} {epoch} {name}".encode()) for name in ids]
         return Batch(wav=torch.zeros(labels.shape[:2]), lengths=lengths, seeds=torch.tensor(seeds), ids=ids,
-                     labels=labels, targets=data.targets.padded(rows), own=own)  # fmt: skip
+                     labels=labels, targets=None if data.targets is None else data.targets.padded(rows), own=own,
+                     groups=None if data.groups is None else torch.from_numpy(data.groups[rows]))  # fmt: skip

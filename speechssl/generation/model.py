@@ -6,8 +6,6 @@ The card holds hashes of all parts: a folder whose files do not belong together 
 B utterances, S samples, T frames.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechssl import config, files
+from speechssl import config
 from speechssl.decoders import seq2seq
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Hypothesis, Search
@@ -27,6 +25,7 @@ from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.generation import stored
 from speechssl.units.model import samples_at
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 FORMAT = "speechssl-seq2seq-1"
 LONGEST_S = 60.0  # attention over a whole recording; nothing longer is trained on
-_MOST_JSON = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -105,12 +103,7 @@ class Seq2Seq:
         """Identity: over encoder, normalisation, layer, model, weights and what symbols are."""
         card, model = self.encoder_card, config.to_dict(self.parts.model.config)
         normal = [card.family, card.config, card.normalize, card.normalize_eps if card.normalize else None]
-        head = [FORMAT, normal, self.layer, model, config.to_dict(self.output)]
-        digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        for name, tensor in sorted(self.parts.state_dict().items()):
-            digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return stored.digest([FORMAT, normal, self.layer, model, config.to_dict(self.output)], self.parts)
 
     def to(self, device: str | torch.device) -> "Seq2Seq":
         """Itself, moved to a device."""
@@ -176,22 +169,12 @@ class Seq2Seq:
 
     def save(self, folder: str | Path) -> None:
         """Write the model into `folder` (made if absent); the card goes first and comes last."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "card.json").unlink(missing_ok=True)
-        encoder_files.write_tensors(folder / "model.safetensors", self.parts.state_dict())
-        if self.vocabulary is not None:
-            self.vocabulary.save(folder)
-        temporary = folder / ".card.json.tmp"
-        text = json.dumps(config.to_dict(self.describe()), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(folder / "card.json")
+        stored.write(Path(folder), self.parts, self.describe(), self.vocabulary)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Seq2Seq":
         """Read what `save` wrote. Raises CheckpointError where files are missing, damaged, or do not fit together."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         path = Path(folder)
         card = read_card(path)
@@ -200,12 +183,7 @@ class Seq2Seq:
             encoder = encoder_files.build_empty(card.encoder.family, card.encoder.config)
             with torch.device("meta"):  # no memory, whatever the card says
                 parts = _Parts(encoder, seq2seq.Model(card.model, encoder.dim))
-            files.check_regular(path / "model.safetensors")
-            tensors = load_file(path / "model.safetensors")
-            needed = {name: tensor.shape for name, tensor in parts.state_dict().items()}
-            if needed != {name: tensor.shape for name, tensor in tensors.items()}:
-                raise ValueError("card.json does not describe the tensors beside it")
-            parts.load_state_dict(tensors, assign=True)
+            stored.fill(parts, path)
             found = cls(parts.encoder, card.encoder, parts.model, card.output, layer=card.layer, vocabulary=vocabulary,
                         name=card.name, licence=card.licence, training=card.training)  # fmt: skip
         except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
@@ -227,10 +205,4 @@ def search_states(
 
 def read_card(folder: Path) -> StoredCard:
     """card.json, checked for its form only. Raises CheckpointError."""
-    try:
-        raw = files.read_json(folder / "card.json", most=_MOST_JSON)
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise ValueError(f"format is not {FORMAT}")
-        return config.build(StoredCard, raw)
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder}: no sequence-to-sequence model there: {error}") from error
+    return stored.read_card(folder, StoredCard, FORMAT, "sequence-to-sequence model")

@@ -14,6 +14,7 @@ B utterances, T frames, L symbols, V symbols.
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ from speechssl.nn.label_smoothing import smoothed_loss
 from speechssl.nn.lengths import valid_mask
 from speechssl.nn.masked import MaskedInput, Masking
 from speechssl.nn.masking import SpanMask
+from speechssl.nn.partial import rest_of
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
 
@@ -50,6 +52,8 @@ class Config:
         )
     )  # gradient = 0: the front end is frozen
     freeze_updates: int = 0  # encoder_freezing_updates; -1: for good
+    trained: Literal["full", "lna_e", "lna_d", "lna_ed"] = "full"  # of the encoder (e), of the decoder (d) norms and
+    # attention alone (nn.partial); finetune_w2v_params, finetune_decoder_params. All else learns
     smoothing: float = 0.2  # label_smoothing
     ctc_weight: float = 0.0  # λ
     tasks: tuple[Task, ...] = ()
@@ -59,6 +63,14 @@ class Config:
         if not 0 <= self.smoothing < 1 or not 0 <= self.ctc_weight < 1 or self.freeze_updates < -1:
             raise ConfigError(f"smoothing={self.smoothing} and ctc_weight={self.ctc_weight} must be in 0..1 without 1, "
                               f"freeze_updates={self.freeze_updates} at least -1")  # fmt: skip
+        if "e" in self.parts and self.freeze_updates < 0:
+            raise ConfigError(f"trained={self.trained!r} has no effect on an encoder that is frozen for good: choose "
+                              "lna_d, or freeze_updates of at least 0")  # fmt: skip
+
+    @property
+    def parts(self) -> str:
+        """Of which parts norms and attention alone are trained: letters e and d."""
+        return self.trained.partition("lna_")[2]
 
     @property
     def model(self) -> seq2seq.Config:
@@ -81,10 +93,15 @@ class Objective(nn.Module):
         self.model.set_dropout(config.dropout)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         frozen = encoder.parameters() if config.freeze_updates < 0 else unused(encoder, config.layer)
-        for parameter in frozen:
+        for parameter in [*frozen, *self._rest()]:
             parameter.requires_grad_(False)
         if config.masking.gradient == 0:
             encoder.conv.requires_grad_(False)
+
+    def _rest(self) -> list[nn.Parameter]:
+        """What does not learn in partial fine-tuning."""
+        chosen = {"e": self.encoder, "d": self.model.decoder}
+        return [parameter for part in self.config.parts for parameter in rest_of(chosen[part])]
 
     @property
     def skips_parameters(self) -> bool:

@@ -1,11 +1,13 @@
-"""Scripts of the recipes of speech-to-unit translation, on a miniature made here."""
+"""The recipes of speech-to-unit translation: their scripts, and from recordings to the table, on miniatures."""
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from speechssl import cli
+from tests.egs.test_asr import run
 from tests.egs.test_local import EGS, python
 
 FILLETS, TUXPAINT = (EGS / name / "local" / "prepare_pairs.py" for name in ("fillets", "tuxpaint"))
@@ -80,3 +82,36 @@ def test_floors_are_the_most_frequent_target_and_random_ones(tmp_path: Path) -> 
     (tmp_path / "train").write_text("a 1 2 3 4\nb 1 2 3 5\nc 7 8 9 5\n")  # b has the fewest edits to the others
     assert python(FLOORS, tmp_path / "train", tmp_path / "test", tmp_path / "out").returncode == 0
     assert table(tmp_path / "out" / "frequent-test" / "units")["x"] == "1 2 3 5"
+
+
+def sing(path: Path, seed: int) -> None:
+    """Half a second of a few notes, so that there are units to tell apart."""
+    notes = np.random.default_rng(seed).integers(5, size=5).repeat(1600)
+    wave = 0.3 * np.sin(np.cumsum(2 * np.pi * (150 + 300 * notes) / 16000))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, 16000, format="OGG", subtype="VORBIS")
+
+
+def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned(tmp_path: Path) -> None:
+    for number in range(12):
+        for place, language in enumerate(("es", "fr")):
+            sing(tmp_path / "stamps" / "a" / f"p{number}_desc_{language}.ogg", 2 * number + place)
+        text = f"English\nes.utf8=¡El {number}!\nfr.utf8=Le {number}.\n"
+        (tmp_path / "stamps" / "a" / f"p{number}.txt").write_text(text, encoding="utf-8")
+    sing(tmp_path / "more" / "one.ogg", 99)
+    command = [EGS / "tuxpaint" / "s2ut_es-fr" / "run.sh", "--corpus", tmp_path, "--data", tmp_path / "data", "--exp",
+               tmp_path / "exp", "--tiny", "true"]  # fmt: skip
+    printed = run(*command, "--systems", "ssl+multitask+bart+lna", "--monolingual", f"fr={tmp_path}/more")
+    table = printed[printed.index("| test: system") :].splitlines()
+    assert [row.split(" | ")[0] for row in table[2:5]] == ["| ssl+multitask+bart+lna", "| frequent", "| random"]
+    exp = tmp_path / "exp" / "tiny"
+    learned = tomllib.loads((exp / "unit_bart" / "config.toml").read_text())["data"]["train"]
+    assert list(learned) == ["es", "fr"] and [len(folders) for folders in learned.values()] == [1, 2]
+    settings = tomllib.loads((exp / "train" / "ssl+multitask+bart+lna" / "config.toml").read_text())
+    assert settings["decoder"]["checkpoint"] == str(exp / "unit_bart" / "decoder")
+    assert settings["settings"]["trained"] == "lna_d" and len(settings["settings"]["tasks"]) == 2
+    assert "adaptor" in settings["settings"] and settings["encoder"] == {"checkpoint": "default"}
+    run(*command, "--systems", "scratch", "--overfit", "3", "--stop-stage", "3")
+    settings = tomllib.loads((exp / "overfit-3" / "train" / "scratch" / "config.toml").read_text())
+    assert settings["data"]["train"].endswith("pairs-first3/source") and settings["settings"]["smoothing"] == 0
+    assert set(settings["dropout"].values()) == set(settings["settings"]["dropout"].values()) == {0}

@@ -1,5 +1,6 @@
 """Sequence to sequence against its formulas, utterance by utterance in float64."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from speechssl import config, objectives
 from speechssl.errors import ConfigError, DataError
 from speechssl.objectives.seq2seq import Config
+from speechssl.training.optimizer import Optimizer, make_optimizer
+from tests.encoders import tiny as encoders
 from tests.objectives.test_contract import build, make_batch, rows
 from tests.objectives.tiny import TINY
 
@@ -116,6 +119,43 @@ def test_the_encoder_is_frozen_for_so_long(updates: int) -> None:
         learned = objective.encoder.transformer.layers[0].ffn.up.weight.grad is not None
         assert learned == (updates == 2 and step == 3)
         objective.after_step(step)
+
+
+NORMS_AND_ATTENTION = re.compile(r"(attention|cross)\.(query|key|value|out)\.|(^|[._])norm\.")
+
+
+@pytest.mark.parametrize("trained", ["full", "lna_e", "lna_d", "lna_ed"])
+def test_exactly_the_named_parameters_move(trained: str) -> None:
+    """By their names: of the encoder (its front end aside) and of the decoder norms and attention, all else as ever."""
+    objective = build("seq2seq", replace(PLAIN, settings={**PLAIN.settings, "trained": trained})).train()
+    before = {name: parameter.detach().clone() for name, parameter in objective.named_parameters()}
+    optimizer = make_optimizer(objective, Optimizer(lr=1e-2))
+    for _ in range(2):
+        objective(make_batch(PLAIN)).loss.backward()
+        optimizer.step()
+    moved = {name for name, parameter in objective.named_parameters() if not torch.equal(parameter, before[name])}
+    parts = {"encoder.": "e", "model.decoder.": "d"}
+    wanted = set()
+    for name in before.keys() - {"masked.vector"}:  # nothing is masked here
+        part = next((letter for start, letter in parts.items() if name.startswith(start)), "-")
+        norm_or_attention = bool(NORMS_AND_ATTENTION.search(name)) and not name.startswith("encoder.conv.")
+        if part not in trained.partition("lna_")[2] or norm_or_attention:
+            wanted.add(name)
+    assert moved == wanted
+    if trained == "lna_ed":
+        assert "encoder.transformer.layers.0.attention.value.weight" in moved
+        assert "model.decoder.layers.0.cross.key.bias" in wanted and "model.decoder.norm.weight" in moved
+        assert "model.decoder.layers.0.ffn_norm.bias" in moved and "model.decoder.embedding.weight" not in moved
+        assert "encoder.transformer.layers.0.ffn.up.weight" not in moved and "model.adaptor.drop" not in moved
+
+
+def test_partial_training_without_effect_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="frozen for good"):
+        build("seq2seq", replace(PLAIN, settings={**PLAIN.settings, "trained": "lna_ed", "freeze_updates": -1}))
+    without = replace(PLAIN, family="tdnn", encoder=encoders.TINY["tdnn"][0])
+    with pytest.raises(ConfigError, match=r"tdnn has no attention"):
+        build("seq2seq", replace(without, settings={**PLAIN.settings, "trained": "lna_e"}))
+    build("seq2seq", replace(without, settings={**PLAIN.settings, "trained": "lna_d", "freeze_updates": -1}))
 
 
 def test_frames_are_masked_in_training_alone() -> None:

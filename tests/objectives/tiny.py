@@ -19,6 +19,7 @@ SEQUENCES: dict[str, Any] = {
     "decoder": {"dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2},
     "dropout": {"residual": 0.0, "attention": 0.0, "activation": 0.0, "layer": 0.0},
 }
+UNITS: dict[str, Any] = {**SEQUENCES, "adaptor": {**SEQUENCES["adaptor"], "strides": []}}
 JOINER: dict[str, Any] = {"dim": 12, "joint": 16, "dropout": 0.0}
 MEL: dict[str, Any] = {"num_units": 1, "num_mels": 20, "dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2,
                        "kernel": 3, "depth": 1}  # fmt: skip
@@ -221,6 +222,15 @@ TINY: dict[str, list[Case]] = {
             encoders.TINY["tdnn"][0],
             codes=False,
             targets=True,
+            lr=1e-2,
+        ),
+    ],
+    "unit_bart": [
+        # two languages, and one with kinds of blocks of its own
+        Case({"num_languages": 2, **UNITS}, labels=True, lr=1e-2),
+        Case(
+            {**UNITS, "adaptor": {**UNITS["adaptor"], "kind": "conformer", "conv_kernel": 5}, "noise": {"share": 0.6}},
+            labels=True,
             lr=1e-2,
         ),
     ],

@@ -147,6 +147,14 @@ def test_what_cannot_be_used_is_listed(tones: Path, tmp_path: Path) -> None:
     assert {row[1]: row[2] for row in left} == dict.fromkeys(("u05", "u07"), "no target")
 
 
+def test_speech_without_one_parallel_line_is_an_error(
+    tones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "units").write_text("other 1 2\nu03\n")  # of other speech, and of no unit
+    assert train(tmp_path / "run", data__train=tones, data__targets=tmp_path / "units") == 2
+    assert "none of 8 utterances has a usable target (no target)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("others", "message"),
     [

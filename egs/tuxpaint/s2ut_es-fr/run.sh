@@ -3,4 +3,4 @@
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 exec "$here/../../utils/s2ut.sh" --recipe "$here" --prepare "$here/../local/prepare_pairs.py" --source es --target fr \
-  --packages "tuxpaint-stamps-default" "$@"
+  --packages "tuxpaint-stamps-default" --conf "$here/conf/short.toml" "$@"

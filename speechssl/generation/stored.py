@@ -1,0 +1,62 @@
+"""Folders of models: `card.json` and `model.safetensors` beside it, which belong together by a hash in the card."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from speechssl import config, files
+from speechssl.decoders.vocabulary import Vocabulary
+from speechssl.encoders.pretrained import write_tensors
+from speechssl.errors import CheckpointError
+
+T = TypeVar("T")
+_MOST_JSON = 16 << 20  # bytes
+
+
+def digest(head: Any, module: nn.Module) -> str:
+    """sha256 over plain values and every tensor of a module by sorted name."""
+    found = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def write(folder: Path, module: nn.Module, card: Any, vocabulary: Vocabulary | None = None) -> None:
+    """A module's tensors and a card dataclass into `folder` (made if absent); the card goes first and comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.json").unlink(missing_ok=True)
+    write_tensors(folder / "model.safetensors", module.state_dict())
+    if vocabulary is not None:
+        vocabulary.save(folder)
+    temporary = folder / ".card.json.tmp"
+    text = json.dumps(config.to_dict(card), indent=2, ensure_ascii=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(folder / "card.json")
+
+
+def read_card(folder: Path, cls: type[T], form: str, what: str) -> T:
+    """card.json as a dataclass, checked for its form only. Raises CheckpointError where it is no `what`."""
+    try:
+        raw = files.read_json(folder / "card.json", most=_MOST_JSON)
+        if not isinstance(raw, dict) or raw.get("format") != form:
+            raise ValueError(f"format is not {form}")
+        return config.build(cls, raw)
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder}: no {what} there: {error}") from error
+
+
+def fill(module: nn.Module, folder: Path) -> None:
+    """Give a module made on the meta device the tensors of model.safetensors. ValueError where they are not its own."""
+    from safetensors.torch import load_file
+
+    files.check_regular(folder / "model.safetensors")
+    tensors = load_file(folder / "model.safetensors")
+    needed = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    if needed != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise ValueError("card.json does not describe the tensors beside it")
+    module.load_state_dict(tensors, assign=True)
