@@ -8,9 +8,11 @@
                                                      # features of the unit model's layer, made on the way
 
 Takes TOML files, of which the later win, and key=value overrides. unit_model: whose units they are, and whose encoder
-gives features. data.speakers=true gives every speaker of the data an embedding. Goes on from the newest checkpoint in
-the run's folder where there is one. Writes into it: config.toml, log.jsonl, checkpoints/, mel_decoder/ (what `speechssl
-resynth --mel-decoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
+gives features. data.speakers=true gives every speaker of the data an embedding; data.embeddings=resemblyzer takes that
+package's (the mean over recordings), or a folder's NAME.npy, so that others may speak, too. Goes on from the newest
+checkpoint in the run's folder where there is one. Writes into it: config.toml, log.jsonl, checkpoints/, mel_decoder/
+(what `speechssl resynth --mel-decoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped early or
+refused.
 """
 
 import json
@@ -19,24 +21,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
-from speechssl.data.corpus import open_corpus
+from speechssl.data.corpus import open_corpus, read_utterance
+from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder, mean_voice
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
-from speechssl.errors import ConfigError
+from speechssl.errors import ConfigError, DataError
 from speechssl.objectives import mel_diffusion, mel_flow, mel_regression
 from speechssl.training.distributed import Group
 from speechssl.units import mel_decoder as files
 from speechssl.units.model import UnitModel
 from speechssl.units.vocoder import SpokenUnits
+from speechssl.units.voice_conversion import read_embedding
 from speechssl.vocoders.mel_decoder import Kind, MelDecoder
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
 _MEASURED = 20  # batches of which the mels' mean and scale are taken
+_HEARD = 20  # recordings of a speaker of which the embedding is taken
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Data:
     valid: str | None = None
     valid_labels: str | None = None  # None: they are among `labels`
     speakers: bool = False  # every speaker has an embedding
+    embeddings: str | None = None  # which is not learned: "resemblyzer", or a folder with NAME.npy of every speaker
     lengths: Lengths = "headers"
     batching: Batching = field(default_factory=lambda: Batching(seconds=64.0, crop_s=4.0, min_s=0.5))
 
@@ -81,7 +88,8 @@ def train(run: Run, group: Group) -> int:
         raise ConfigError(f"{run.unit_model}: its encoder wants normalised waveforms, whose mels have lost their level:"
                           " give data.labels")  # fmt: skip
     data = open_data(run, run.data.train, run.data.labels, model)
-    objective = build(run, model, data.group_names)  # before the folder: what cannot be built leaves nothing behind
+    voices = embeddings(run, data)
+    objective = build(run, model, data.group_names, voices)  # before the folder: what cannot be built leaves nothing
     log = start_folder(run, folder, group)
     log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
     hop = int(model.pretrained.encoder.hop)
@@ -105,23 +113,52 @@ def train(run: Run, group: Group) -> int:
         facts = {"recipe": "recipes.mel", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         name = run.name or f"mel_{run.kind}, {trainer.update} updates, seed {run.seed}"
         card = files.save(folder / "mel_decoder", objective.decoder.cpu(), units, layer=model.layer, name=name,
-                          licence=run.licence, training=facts)  # fmt: skip
+                          licence=run.licence, training=facts,
+                          embedder=NAME if run.data.embeddings == NAME else "")  # fmt: skip
         (folder / "result.json").write_text(json.dumps(result | {"sha256": card.sha256}, indent=2) + "\n",
                                             encoding="utf-8")  # fmt: skip
         log.line(f"mel decoder in {folder / 'mel_decoder'}")
     return 0
 
 
-def build(run: Run, model: UnitModel, speakers: tuple[str, ...]) -> nn.Module:
-    """The objective with a fresh decoder, drawn from the run's seed."""
+def embeddings(run: Run, data: TrainingSet) -> Tensor | None:
+    """Speaker embeddings [N, E] from outside, one for every name; None where they are learned.
+
+    ConfigError without speakers or the package; DataError for files that are missing, no numbers, or of several sizes.
+    """
+    if run.data.embeddings is None:
+        return None
+    if not run.data.speakers:
+        raise ConfigError("data.embeddings has no effect without data.speakers=true")
+    if run.data.embeddings != NAME:
+        paths = [Path(run.data.embeddings) / f"{name}.npy" for name in data.group_names]
+        found = [read_embedding(path) for path in paths]
+        if len({len(row) for row in found}) > 1:
+            raise DataError(f"{run.data.embeddings}: embeddings of {sorted({len(row) for row in found})} numbers")
+        return torch.stack(found)
+    embedder = SpeakerEmbedder("data.embeddings")
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in data.group_names}
+    for utterance in data.corpus.utterances:
+        if utterance.speaker is not None and len(rows[utterance.speaker]) < _HEARD:
+            wav = read_utterance(utterance, sample_rate=data.sample_rate).samples
+            rows[utterance.speaker].append(embedder(wav, data.sample_rate))
+    return torch.from_numpy(np.stack([mean_voice(found) for found in rows.values()]))
+
+
+def build(run: Run, model: UnitModel, speakers: tuple[str, ...], voices: Tensor | None = None) -> nn.Module:
+    """The objective with a fresh decoder, drawn from the run's seed; voices [N, E] are of the speakers."""
     if fixed := sorted({"num_labels", "layer"} & set(run.settings)):
         raise ConfigError(f"settings.{fixed[0]} follows from the units: leave it out")
-    decoder = {"num_units": 1, "speakers": list(speakers), **run.settings.get("decoder", {})}
+    decoder = {"num_units": 1, "speakers": list(speakers), **run.settings.get("decoder", {}),
+               "speaker_inputs": 0 if voices is None else voices.shape[1]}  # fmt: skip
     values = {**run.settings, "decoder": decoder, "layer": model.layer,
               "num_labels": 0 if run.data.labels is None else model.size}  # fmt: skip
     torch.manual_seed(run.seed)
     made = config.build(_OBJECTIVES[run.kind].Config, values)
-    return _OBJECTIVES[run.kind].Objective(model.pretrained.encoder, made)
+    objective = _OBJECTIVES[run.kind].Objective(model.pretrained.encoder, made)
+    if voices is not None:
+        objective.decoder.voices.copy_(voices)
+    return objective
 
 
 def open_data(run: Run, spec: str, labels: str | None, model: UnitModel) -> TrainingSet:

@@ -18,6 +18,7 @@ _PUBLIC = {
     "load_translator": "speechssl.api",
     "load_unit_model": "speechssl.api",
     "load_vocoder": "speechssl.api",
+    "load_voice_converter": "speechssl.api",
     "read_audio": "speechssl.api",
 }
 __all__ = [*_PUBLIC, "__version__"]

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_decoder import TrainedMelDecoder
     from speechssl.units.vocoder import Vocoder
+    from speechssl.units.voice_conversion import VoiceConverter
+    from speechssl.vocoders.mel_decoder import Sampling
 
 __all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_recognizer",
-           "load_translator", "load_unit_model", "load_vocoder", "read_audio"]  # fmt: skip
+           "load_translator", "load_unit_model", "load_vocoder", "load_voice_converter", "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -89,3 +91,16 @@ def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "
     from speechssl.units import vocoder
 
     return vocoder.load(folder).accelerate(precision)
+
+
+def load_voice_converter(
+    folder: str | Path, *, units: str | Path = "default", sampling: "Sampling | None" = None
+) -> "VoiceConverter":
+    """A unit vocoder or mel decoder that can be several people, with the model of its units.
+
+    `converter("source.wav", to="anna")` says the source in another voice: to is a speaker's name, a reference
+    recording, or an .npy file of an embedding, see `units.voice_conversion`. sampling: of a flow or diffusion.
+    """
+    from speechssl.units import voice_conversion
+
+    return voice_conversion.load(folder, units=units, sampling=sampling)

@@ -41,7 +41,7 @@ Durations = Literal["kept", "predicted"]
 
 
 class Voice(Protocol):
-    """Who speaks units: `units.vocoder.Vocoder`, or `units.mel_voice.MelVoice`."""
+    """Who speaks units: `units.vocoder.Vocoder`, `mel_voice.MelVoice`, or `voice_conversion.TargetVoice` of one."""
 
     @property
     def sample_rate(self) -> int:

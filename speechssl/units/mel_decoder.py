@@ -17,11 +17,12 @@ from speechssl import config, files
 from speechssl.encoders import pretrained as native
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.units.units import Units
-from speechssl.units.vocoder import UNUSABLE, SpokenUnits, check_identity, identity, read_weights
+from speechssl.units.vocoder import UNUSABLE, SpokenUnits, check_identity, identity, read_weights, without
 from speechssl.vocoders.mel_decoder import Config, MelDecoder, Sampling
 
 FORMAT = "speechssl-mel-decoder-1"
 _MOST_BYTES = 16 << 20  # of card.json
+_LATER = {"speaker_inputs": 0}  # settings that came later; with these values the hash is what it was without them
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class MelDecoderCard:
     sha256: str
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
+    embedder: str = ""  # whose speaker embeddings it takes, for `data.speaker_embeddings`; empty: not known
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,13 @@ class TrainedMelDecoder:
     card: MelDecoderCard
 
     def __call__(
-        self, content: Units | Tensor | np.ndarray, speaker: str | None = None, *, sampling: Sampling | None = None,
-        more: Tensor | None = None, prompt: Tensor | None = None,
+        self, content: Units | Tensor | np.ndarray, speaker: str | Tensor | None = None, *,
+        sampling: Sampling | None = None, more: Tensor | None = None, prompt: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Log mels [frames_per_unit * T, M] float32 of `Units`, of ids [T], or of features [T, D].
 
-        See `MelDecoder.decode`. DataError for no units, unknown ones, units of another number or rate, features where
-        units are wanted, and a speaker that does not fit.
+        speaker: a name, or an embedding [E] where it takes them. See `MelDecoder.decode`. DataError for no units,
+        unknown ones, units of another number or rate, features where units are wanted, and a speaker that does not fit.
         """
         if isinstance(content, Units):
             if not self.module.config.num_units:
@@ -60,17 +62,17 @@ class TrainedMelDecoder:
             content = self.card.units.frames_of(content, "mel decoder")
         device = self.module.mean.device
         given = torch.as_tensor(content).to(device)
-        who = self.speaker(speaker)
+        who = speaker.to(device) if isinstance(speaker, Tensor) else self.speaker(speaker)
         return self.module.decode(given, sampling, speaker=who, more=more, prompt=prompt).cpu()
 
     def speaker(self, name: str | None) -> int | None:
         """A speaker's number; DataError for a name that is not there, or missing."""
         names = self.module.config.speakers
         if name is None and not names:
-            return None
+            return None  # of one voice, or told by an embedding
         if name not in names:
             raise DataError(f"speaker {name!r}: not one of this mel decoder's "
-                            f"({', '.join(names[:20]) or 'it has one voice without a name'})")  # fmt: skip
+                            f"({', '.join(names[:20]) or 'it has no voice with a name'})")  # fmt: skip
         return names.index(name)
 
     def check(self, unit_model: str) -> None:
@@ -80,7 +82,7 @@ class TrainedMelDecoder:
 
 def sha256(decoder: MelDecoder) -> str:
     """Identity of a mel decoder: over its config and every tensor."""
-    return identity(FORMAT, config.to_dict(decoder.config), decoder)
+    return identity(FORMAT, without(config.to_dict(decoder.config), _LATER), decoder)
 
 
 def check_fits(decoder: MelDecoder, units: SpokenUnits) -> None:
@@ -93,17 +95,27 @@ def check_fits(decoder: MelDecoder, units: SpokenUnits) -> None:
 
 def save(
     folder: str | Path, decoder: MelDecoder, units: SpokenUnits, *, layer: int = 0, name: str = "mel decoder",
-    licence: str = "", training: dict[str, Any] | None = None,
+    licence: str = "", training: dict[str, Any] | None = None, embedder: str = "",
 ) -> MelDecoderCard:  # fmt: skip
     """Write a mel decoder into `folder`, made if absent; returns its card. ConfigError where it does not fit."""
     folder = Path(folder)
     check_fits(decoder, units)
     folder.mkdir(parents=True, exist_ok=True)
     native.write_tensors(folder / "model.safetensors", decoder.state_dict())
-    card = MelDecoderCard(FORMAT, name, decoder.config, units, layer, sha256(decoder), licence, training or {})
+    card = MelDecoderCard(FORMAT, name, decoder.config, units, layer, sha256(decoder), licence, training or {},
+                          embedder)  # fmt: skip
     text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
     (folder / "card.json").write_text(text + "\n", encoding="utf-8")
     return card
+
+
+def is_one(folder: str | Path) -> bool:
+    """Whether a folder says that it holds a mel decoder."""
+    try:
+        raw = files.read_json(Path(folder) / "card.json", most=_MOST_BYTES)
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and raw.get("format") == FORMAT
 
 
 def read_card(folder: str | Path) -> MelDecoderCard:

@@ -1,5 +1,6 @@
 """A mel decoder of units with Griffin-Lim behind it: speaks as a unit vocoder does, with nothing learned for phases."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +15,21 @@ from speechssl.vocoders.mel_decoder import Sampling
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """Speech to go on from, in its voice: what was said, and how."""
+
+    ids: Tensor  # [K] int64
+    mel: Tensor  # [frames_per_unit * K, M] log mels
+
+
+@dataclass(frozen=True)
 class MelVoice:
     """Offers what `extract.resynthesis` wants of a voice. ConfigError for a decoder of features."""
 
     decoder: TrainedMelDecoder
     sampling: Sampling = field(default_factory=Sampling)
     iterations: int = 60  # of Griffin-Lim
+    prompt: Prompt | None = None  # of a flow or diffusion; what is spoken goes on from it
 
     def __post_init__(self) -> None:
         """Units are all that it is given."""
@@ -34,21 +44,34 @@ class MelVoice:
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        return f"{self.decoder.card.sha256} {self.sampling} griffin-lim {self.iterations}"
+        claimed = f"{self.decoder.card.sha256} {self.sampling} griffin-lim {self.iterations}"
+        if self.prompt is None:
+            return claimed
+        told = hashlib.sha256(self.prompt.ids.numpy().tobytes() + self.prompt.mel.numpy().tobytes()).hexdigest()
+        return f"{claimed} prompt {told}"
 
     @property
     def has_pitch(self) -> bool:
         """It takes none."""
         return False
 
-    def __call__(self, units: Units | Tensor | np.ndarray, speaker: str | None = None, pitch: Tensor | None = None
-                 ) -> Tensor:  # fmt: skip
+    def __call__(
+        self, units: Units | Tensor | np.ndarray, speaker: str | Tensor | None = None, pitch: Tensor | None = None
+    ) -> Tensor:
         """wav [S] float32; see `TrainedMelDecoder`. DataError for pitch."""
         if pitch is not None:
             raise DataError("a mel decoder takes no pitch")
-        mel = self.decoder(units, speaker, sampling=self.sampling)
+        mel = self._mel(units, speaker)
         made = griffin_lim.waveform(mel.numpy(), self.decoder.module.config, iterations=self.iterations)
         return torch.from_numpy(made)
+
+    def _mel(self, units: Units | Tensor | np.ndarray, speaker: str | Tensor | None) -> Tensor:
+        if self.prompt is None:
+            return self.decoder(units, speaker, sampling=self.sampling)
+        ids = self.decoder.card.units.frames_of(units, "mel decoder") if isinstance(units, Units) else units
+        whole = torch.cat([self.prompt.ids, torch.as_tensor(ids)])
+        mel = self.decoder(whole, speaker, sampling=self.sampling, prompt=self.prompt.mel)
+        return mel[len(self.prompt.mel) :]
 
     def check(self, unit_model: str) -> None:
         """DataError unless it speaks units of the unit model with this hash."""

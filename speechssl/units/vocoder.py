@@ -159,9 +159,12 @@ class Vocoder:
 
 def sha256(vocoder: UnitVocoder) -> str:
     """Identity of a vocoder: over its config and every tensor."""
-    values = config.to_dict(vocoder.config)
-    unused = {name: value for name, value in _LATER.items() if values[name] == value}
-    return identity(FORMAT, {name: value for name, value in values.items() if name not in unused}, vocoder)
+    return identity(FORMAT, without(config.to_dict(vocoder.config), _LATER), vocoder)
+
+
+def without(values: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """A config's values without the settings that came later and have no effect, so that older hashes stay."""
+    return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 def identity(form: str, values: dict[str, Any], module: nn.Module) -> str:

@@ -5,12 +5,14 @@ flow         it says the velocity of a flow from noise to mel (arXiv:2505.16691,
 diffusion    it says the noise in a noisy mel (AV2Wav, arXiv:2309.08030, with WaveGrad's levels; see nn.diffusion)
 
 Each frame of the network is one unit and `frames_per_unit` mel frames side by side: 50 units a second make 100 mels.
-A second stream of features (the lips, in AV2Wav) may be there or not. A flow or diffusion may be given the mel of the
-first frames (the prompt, in a voice to go on in), and may be guided away from what it would say without content.
+Who speaks is one of several names, or the numbers of a speaker embedding from outside (`speaker_inputs`); then the
+names are of embeddings that the decoder keeps. A second stream of features (the lips, in AV2Wav) may be there or not. A
+flow or diffusion may be given the mel of the first frames (the prompt, in a voice to go on in), and may be guided away
+from what it would say without content.
 differs: AV2Wav makes waveforms; here it is mels, a tenth of the work, behind which any vocoder of mels may stand.
 
 Mel frame t looks at 1024 samples around the middle of its hop. B utterances, T frames, M mel bins, P = numbers of a
-frame (frames_per_unit * M), C channels.
+frame (frames_per_unit * M), C channels, E channels of an outside speaker embedding, N named speakers.
 """
 
 import math
@@ -57,14 +59,16 @@ class Config:
     depth: int = 3  # of them
     prompt: bool = False  # flow, diffusion: can be given the mel of the first frames
     guided: bool = False  # flow, diffusion: knows what it says without content
+    speaker_inputs: int = 0  # E; 0: names have embeddings of their own, which are learned
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         sizes = (self.frames_per_unit, self.num_mels, self.hop, self.window, self.dim, self.ffn_dim, self.num_layers,
                  self.num_heads, self.kernel, self.depth)  # fmt: skip
-        if min(sizes) < 1 or max(*sizes, self.num_units, self.inputs, self.more_inputs) > _MOST:
+        given = (self.num_units, self.inputs, self.more_inputs, self.speaker_inputs)
+        if min(sizes) < 1 or max(*sizes, *given) > _MOST:
             raise ConfigError(f"a mel decoder needs sizes of 1..{_MOST}, got {self}")
-        if (self.num_units > 0) == (self.inputs > 0) or min(self.num_units, self.inputs, self.more_inputs) < 0:
+        if (self.num_units > 0) == (self.inputs > 0) or min(given) < 0:
             raise ConfigError(f"a mel decoder needs num_units or inputs, one of them, got {self.num_units} and "
                               f"{self.inputs}")  # fmt: skip
         if self.dim % self.num_heads or self.window < self.hop or (self.window - self.hop) % 2:
@@ -102,6 +106,7 @@ class MelDecoder(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    voices: Tensor  # [N, E] of the named speakers, where embeddings come from outside
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -110,7 +115,12 @@ class MelDecoder(nn.Module):
         units = config.num_units
         self.content: nn.Module = nn.Embedding(units, dim) if units else nn.Linear(config.inputs, dim)
         self.more = nn.Linear(config.more_inputs, dim) if config.more_inputs else None
-        self.speakers = nn.Embedding(len(config.speakers), dim) if config.speakers else None
+        self.speakers: nn.Embedding | nn.Linear | None = None
+        if config.speaker_inputs:
+            self.speakers = nn.Linear(config.speaker_inputs, dim)
+            self.register_buffer("voices", torch.zeros(len(config.speakers), config.speaker_inputs))
+        elif config.speakers:
+            self.speakers = nn.Embedding(len(config.speakers), dim)
         self.none = nn.Parameter(torch.randn(dim) * 0.02) if config.guided else None
         timed = config.kind != "regression"
         self.noisy = nn.Linear(patch, dim) if timed else None
@@ -128,8 +138,9 @@ class MelDecoder(nn.Module):
         return self.config.sample_rate / (self.config.hop * self.config.frames_per_unit)
 
     def condition(self, content: Tensor, speakers: Tensor | None = None, more: Tensor | None = None) -> Tensor:
-        """What is said, [B, T, C]: of ids [B, T] or features [B, T, D], speakers [B], a second stream [B, T, E].
+        """What is said, [B, T, C]: of ids [B, T] or features [B, T, D], a second stream [B, T, more_inputs].
 
+        speakers: numbers [B] int64; or, with speaker_inputs, embeddings [B, E].
         The second stream may be absent, which is as if it was zero.
         """
         if (speakers is None) != (self.speakers is None):
@@ -139,7 +150,11 @@ class MelDecoder(nn.Module):
         x = self.content(content if self.config.num_units else content.to(self.last.weight.dtype))
         if self.more is not None:
             x = x + (self.more(more) if more is not None else self.more.bias)
-        return x if self.speakers is None else x + self.speakers(speakers).unsqueeze(1)
+        if self.speakers is None or speakers is None:
+            return x
+        if isinstance(self.speakers, nn.Linear) and not speakers.is_floating_point():
+            speakers = self.voices[speakers]
+        return x + self.speakers(speakers).unsqueeze(1)
 
     def forward(
         self, condition: Tensor, valid: Tensor | None = None, *, noisy: Tensor | None = None,
@@ -192,17 +207,18 @@ class MelDecoder(nn.Module):
 
     @torch.no_grad()
     def decode(
-        self, content: Tensor, sampling: Sampling | None = None, *, speaker: int | None = None,
+        self, content: Tensor, sampling: Sampling | None = None, *, speaker: int | Tensor | None = None,
         more: Tensor | None = None, prompt: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Log mels [frames_per_unit * T, M] of ids [T], or of features [T, D]; the same for the same seed.
 
-        prompt: log mels [frames_per_unit * K, M] of the first K of these units, which are given back as they are.
-        DataError for no content, and for what is unknown or does not fit.
+        speaker: a number, or an embedding [E] where it takes them. prompt: log mels [frames_per_unit * K, M] of the
+        first K of these units, which are given back as they are. DataError for no content, and for what is unknown or
+        does not fit.
         """
         sampling = sampling or Sampling()
         self.check(content, speaker, more)
-        who = None if speaker is None else torch.tensor([speaker], device=content.device)
+        who = None if speaker is None else torch.as_tensor(speaker, device=content.device).unsqueeze(0)
         condition = self.condition(content[None], who, None if more is None else more[None])
         if self.config.kind == "regression":
             if prompt is not None or sampling.guidance:
@@ -248,7 +264,7 @@ class MelDecoder(nn.Module):
         patches = self.normalized(prompt).unflatten(0, (count, config.frames_per_unit)).flatten(1)
         return F.pad(patches, (0, 0, 0, frames - count))[None]
 
-    def check(self, content: Tensor, speaker: int | None = None, more: Tensor | None = None) -> None:
+    def check(self, content: Tensor, speaker: int | Tensor | None = None, more: Tensor | None = None) -> None:
         """DataError for what cannot be decoded."""
         config = self.config
         wanted = (len(content),) if config.num_units else (len(content), config.inputs)
@@ -264,6 +280,14 @@ class MelDecoder(nn.Module):
             raise DataError("features must be finite")
         if more is not None and more.shape != (len(content), config.more_inputs):
             raise DataError(f"a second stream {list(more.shape)} must be [{len(content)}, {config.more_inputs}]")
-        names = config.speakers
-        if speaker is not None if not names else speaker not in range(len(names)):
-            raise DataError(f"speaker {speaker}: this mel decoder has {len(names)} speakers to choose from")
+        self._check_speaker(speaker)
+
+    def _check_speaker(self, speaker: int | Tensor | None) -> None:
+        inputs, names = self.config.speaker_inputs, self.config.speakers
+        if isinstance(speaker, Tensor):
+            if not inputs or speaker.shape != (inputs,) or not bool(speaker.isfinite().all()):
+                wanted = f"{inputs} finite numbers" if inputs else "none"
+                raise DataError(f"a speaker embedding {list(speaker.shape)}: this mel decoder takes {wanted}")
+        elif speaker not in range(len(names)) if names or inputs else speaker is not None:
+            raise DataError(f"speaker {speaker}: this mel decoder has {len(names)} speakers to choose from"
+                            + (f", and takes embeddings of {inputs} channels" if inputs else ""))  # fmt: skip

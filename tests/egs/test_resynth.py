@@ -1,17 +1,31 @@
-"""Scripts of egs/kerstin/resynth, on a miniature made here."""
+"""Scripts of egs/kerstin/resynth and of egs/kerstin/mel, on a miniature made here."""
 
 import importlib.util
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from speechssl import cli
+from speechssl import cli, load_unit_model
+from speechssl.units import mel_decoder as folders
+from speechssl.units.vocoder import SpokenUnits
+from speechssl.vocoders.mel_decoder import Config, MelDecoder
 from tests.egs.test_local import EGS, python
 
 LOCAL = EGS / "kerstin" / "resynth" / "local"
+
+
+def loaded(path: Path) -> ModuleType:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
 @pytest.fixture
@@ -47,10 +61,7 @@ def test_sentences_become_three_data_dirs_without_overlap(corpus: Path, tmp_path
 
 def test_griffin_lim_gives_the_mels_back_and_the_length() -> None:
     librosa = pytest.importorskip("librosa")
-    spec = importlib.util.spec_from_file_location("griffin_lim", LOCAL / "griffin_lim.py")
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = loaded(LOCAL / "griffin_lim.py")
     time = np.arange(8001) / 16000
     wave = 0.3 * np.sin(2 * np.pi * 220 * time) + 0.1 * np.sin(2 * np.pi * 1500 * time)
     found = script.inverted(wave.astype(np.float32), 30)
@@ -62,8 +73,31 @@ def test_griffin_lim_gives_the_mels_back_and_the_length() -> None:
 def test_the_table_has_the_columns_that_there_are(tmp_path: Path) -> None:
     (tmp_path / "real.json").write_text(json.dumps({"mcd_db": 0.0, "f0_correlation": None}))
     (tmp_path / "kept.json").write_text(json.dumps({"mcd_db": 5.128, "bitrate": 190.4, "f0_correlation": 0.5}))
-    done = python(LOCAL / "table.py", tmp_path, "real kept")
+    (tmp_path / "kept.wer.json").write_text(json.dumps({"cer": {"rate": 0.4567, "errors": 9}, "utterances": 2}))
+    done = python(EGS / "utils" / "speech_table.py", tmp_path, "real kept")
     assert done.stdout.splitlines() == [
-        "| | bit/s | MCD dB | F0 correlation |", "|---|---:|---:|---:|", "| real | - | 0.00 | - |",
-        "| kept | 190 | 5.13 | 0.50 |",
+        "| | bit/s | MCD dB | F0 correlation | CER % |", "|---|---:|---:|---:|---:|", "| real | - | 0.00 | - | - |",
+        "| kept | 190 | 5.13 | 0.50 | 45.7 |",
     ]  # fmt: skip
+
+
+def test_mel_scores_are_of_the_decoder_and_the_inverted_mels_have_the_units_length(tmp_path: Path) -> None:
+    pytest.importorskip("librosa")
+    script = loaded(EGS / "kerstin" / "mel" / "local" / "mel_scores.py")
+    model, random = load_unit_model(), np.random.default_rng(0)
+    wav = random.normal(0, 0.1, 8000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="FLOAT")
+    torch.manual_seed(0)
+    small = Config(num_units=100, dim=8, ffn_dim=8, num_layers=1, num_heads=2, kernel=3)
+    folders.save(tmp_path / "decoder", MelDecoder(small), SpokenUnits(100, 50.0, model.hash, "built in"))
+    command = [str(tmp_path / "a.wav"), str(tmp_path / "decoder"), str(tmp_path / "out" / "m.json")]
+    assert script.main([*command, "--inverted", str(tmp_path / "inverted")]) == 0
+    decoder, units = folders.load(tmp_path / "decoder"), model(wav, 16000)
+    frames = np.pad(wav, (432, 2000))[: 160 * 2 * units.num_frames + 864]  # 1024 samples around the middle of a hop
+    real = script.own_mel(decoder, wav, units.num_frames)
+    loud = [float(np.log((frames[160 * t :][:1024] ** 2).sum())) for t in range(len(real))]
+    assert np.corrcoef(loud, real.mean(1))[0, 1] > 0.5
+    scores = json.loads((tmp_path / "out" / "m.json").read_text())
+    assert scores["l1"] == pytest.approx(float(abs(real - decoder(units).numpy()).mean()), rel=1e-5)
+    wavs = list((tmp_path / "inverted" / "audio").iterdir())
+    assert len(wavs) == 1 and soundfile.info(wavs[0]).frames == 320 * units.num_frames

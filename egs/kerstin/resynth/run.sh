@@ -61,4 +61,4 @@ if at_stage 4 "speech -> scores"; then
       -o "$exp/scores/$row.json"
   done
 fi
-if at_stage 5 "scores -> table"; then local/table.py "$exp/scores" "$rows"; fi
+if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "$rows"; fi

@@ -38,14 +38,14 @@ class Similarity:
     """Mean cosine of resemblyzer's speaker embeddings of real and made."""
 
     def __init__(self) -> None:
-        self.package = _load("resemblyzer", "--similarity")
-        self.encoder = self.package.VoiceEncoder("cpu", verbose=False)
+        from speechssl.data.speaker_embedding import SpeakerEmbedder
+
+        self.embedder = SpeakerEmbedder("--similarity")
         self.cosines: list[float] = []
 
     def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
         """The embeddings have length 1."""
-        one, other = (self.encoder.embed_utterance(self.package.preprocess_wav(wav, source_sr=rate))
-                      for wav in (real, made))  # fmt: skip
+        one, other = (self.embedder(wav, rate) for wav in (real, made))
         self.cosines.append(float(one @ other))
 
     def scores(self) -> dict[str, Any]:

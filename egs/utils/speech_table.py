@@ -1,12 +1,20 @@
 #!/usr/bin/env python3
-"""A Markdown table of scores of `speechssl score speech`: table.py SCORES "ROW ..." """
+"""A Markdown table of scores of speech: speech_table.py SCORES "ROW ..."
+
+Of every row SCORES/ROW.json (of `speechssl score speech`), and what lies beside it as ROW.*.json, such as `speechssl
+score wer`'s.
+"""
 
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 COLUMNS = {  # name in the file -> heading, factor, decimals
     "bitrate": ("bit/s", 1, 0),
+    "l1": ("mel L1", 1, 3),
+    "variance_ratio": ("mel variance", 1, 2),
+    "sharpness_ratio": ("mel sharpness", 1, 2),
     "mcd_db": ("MCD dB", 1, 2),
     "f0_rmse_cents": ("F0 RMSE cents", 1, 0),
     "f0_correlation": ("F0 correlation", 1, 2),
@@ -15,12 +23,13 @@ COLUMNS = {  # name in the file -> heading, factor, decimals
     "similarity": ("speaker similarity", 1, 3),
     "dnsmos_made": ("DNSMOS", 1, 2),
     "cer_made": ("CER %", 100, 1),
+    "cer": ("CER %", 100, 1),
 }
 
 
 def main(scores: Path, rows: list[str]) -> int:
     """Print it, without columns that no row has."""
-    found = {row: json.loads((scores / f"{row}.json").read_text(encoding="utf-8")) for row in rows}
+    found = {row: read(scores, row) for row in rows}
     columns = {key: column for key, column in COLUMNS.items() if any(key in values for values in found.values())}
     print(f"| | {' | '.join(heading for heading, _, _ in columns.values())} |")
     print(f"|---|{'---:|' * len(columns)}")
@@ -29,6 +38,14 @@ def main(scores: Path, rows: list[str]) -> int:
                  for key, (_, factor, decimals) in columns.items()]  # fmt: skip
         print(f"| {row} | {' | '.join(cells)} |")
     return 0
+
+
+def read(scores: Path, row: str) -> dict[str, Any]:
+    """All numbers of a row; of an error rate with its counts the rate."""
+    values: dict[str, Any] = {}
+    for path in (scores / f"{row}.json", *sorted(scores.glob(f"{row}.*.json"))):
+        values |= json.loads(path.read_text(encoding="utf-8"))
+    return {key: value.get("rate") if isinstance(value, dict) else value for key, value in values.items()}
 
 
 if __name__ == "__main__":

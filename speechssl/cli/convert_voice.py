@@ -1,0 +1,44 @@
+"""What one speaker said in the voice of another: recordings to units to a voice that can be several people.
+
+    speechssl convert-voice recordings/ --to anna --mel-decoder exp/mel/mel_decoder -o as_anna
+    speechssl convert-voice recordings/ --to anna.wav --mel-decoder exp/mel/mel_decoder -o as_anna
+    speechssl convert-voice data/test --to anna --vocoder exp/vocoder/vocoder --units exp/unit_model -o as_anna
+
+--to is a speaker that the voice was trained on (recipes.mel or recipes.vocoder with data.speakers=true); or a
+recording, or a folder of recordings, of somebody else, for mel decoders that were trained on speaker embeddings
+(data.embeddings=resemblyzer, pip install resemblyzer) or on prompts (a flow or diffusion with settings.prompt_share and
+without speakers: it goes on from the first 3 s of the first recording); or an .npy file of an embedding.
+
+OUT is a Kaldi data dir of WAV files with the target as speaker. The voice must be one of the units' own model: its card
+holds the hash. The command goes on where it was when it is given again. Utterances that cannot be spoken are in
+OUT/failures.tsv with their reason. Durations stay the source's.
+
+exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could be used.
+"""
+
+import argparse
+
+from speechssl.cli import _extraction, _resynthesis
+
+SUMMARY = "speech in the voice of another speaker, through units"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """INPUT, --to, -o, the models."""
+    _extraction.add_input(parser)
+    parser.add_argument("--to", required=True, metavar="REF", help="a speaker's name, a recording, or an .npy file")
+    _resynthesis.add_voice(parser)
+    _resynthesis.add_running(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Speak everything as REF and report."""
+    import torch
+
+    from speechssl.extract.resynthesis import Speaking
+    from speechssl.units.voice_conversion import speak_as
+
+    torch.set_num_threads(max(1, args.threads))
+    voice = speak_as(_resynthesis.load_voice(args), args.to, args.units or "default")
+    speaking = Speaking(voice.name, args.speed, "kept", args.f0, args.precision)
+    return _resynthesis.speak_all(args, voice, speaking)

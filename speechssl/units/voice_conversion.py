@@ -1,0 +1,176 @@
+"""Voice conversion through units: what one speaker said, in the voice of another.
+
+Units hold what was said, and little of who said it. A unit vocoder or mel decoder of several speakers speaks them in
+any of their voices. Who is to speak, the target, is one of
+
+a name        a speaker that the voice was trained on
+an embedding  numbers from outside (.npy), or those of a reference recording, where the voice was trained to take them
+a prompt      a reference recording with its units, where a flow or diffusion was trained to go on from mels (EZ-VC,
+              arXiv:2505.16691): nothing has to know a speaker
+
+Rhythm stays the source's, and pitch is what units and voice make of it. E channels of an embedding.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechssl import files
+from speechssl.data.corpus import open_corpus, read_utterance
+from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.errors import ConfigError, DataError
+from speechssl.npy import read_npy
+from speechssl.units import mel_decoder, vocoder
+from speechssl.units.mel_voice import MelVoice, Prompt
+from speechssl.units.model import UnitModel
+from speechssl.units.units import Units
+from speechssl.units.vocoder import Vocoder
+from speechssl.vocoders.mel_decoder import Sampling
+
+PROMPT_S = 3.0  # of a reference that is gone on from
+_HEARD = 20  # recordings of a reference whose embeddings are averaged
+_MOST_BYTES = 1 << 20  # of an embedding's file
+
+
+@dataclass(frozen=True)
+class TargetVoice:
+    """A voice that always speaks as one target; offers what `extract.resynthesis` wants of a voice."""
+
+    voice: Vocoder | MelVoice  # with its prompt, if that is what tells the target
+    name: str  # of the target, for tables: without spaces
+    embedding: Tensor | None = None  # [E]
+    known: str | None = None  # the name of one of its speakers
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.voice.sample_rate
+
+    @property
+    def identity(self) -> str:
+        """What decides the samples."""
+        told = "" if self.embedding is None else hashlib.sha256(self.embedding.numpy().tobytes()).hexdigest()
+        return f"{self.voice.identity} as {self.known} {told}"
+
+    @property
+    def has_pitch(self) -> bool:
+        """Whether it is told the pitch of every unit."""
+        return self.voice.has_pitch
+
+    def __call__(
+        self, units: Units | Tensor | np.ndarray, speaker: str | None = None, pitch: Tensor | None = None
+    ) -> Tensor:
+        """wav [S] float32 of units, by the target, whatever `speaker` is. DataError as the voice has it."""
+        return self.voice(units, self.known if self.embedding is None else self.embedding, pitch)
+
+    def check(self, unit_model: str) -> None:
+        """DataError unless it speaks units of the unit model with this hash."""
+        self.voice.check(unit_model)
+
+    def predict_durations(self, ids: np.ndarray) -> np.ndarray:
+        """Frames [N] of deduplicated ids [N]. DataError where it cannot."""
+        return self.voice.predict_durations(ids)
+
+    def pitch_input(self, pitch: Tensor) -> Tensor:
+        """What it takes of normalised log F0 and voicing [..., 2]."""
+        return self.voice.pitch_input(pitch)
+
+
+def speak_as(voice: Vocoder | MelVoice, to: str | Path, units: str | Path | UnitModel = "default") -> TargetVoice:
+    """The voice as `to`: a name it knows, an .npy file of an embedding, or a recording, or a corpus of one speaker.
+
+    units: the model whose units a prompt is given in; a folder is not read before that. ConfigError where the voice
+    can be nobody else, or a package is missing; DataError for a target that does not fit.
+    """
+    config = voice.module.config if isinstance(voice, Vocoder) else voice.decoder.module.config
+    name = "_".join(Path(to).stem.split()) or "target"
+    if str(to) in config.speakers:
+        return TargetVoice(voice, "_".join(str(to).split()), known=str(to))
+    if str(to).endswith(".npy"):
+        return TargetVoice(voice, name, fitting(read_embedding(Path(to)), config.speaker_inputs, str(to)))
+    known = f"it knows {', '.join(config.speakers[:20])}" if config.speakers else "it knows nobody by name"
+    if config.speaker_inputs:
+        embedder = voice.decoder.card.embedder if isinstance(voice, MelVoice) else ""
+        if embedder != NAME:
+            raise ConfigError(f"{to}: nobody knows whose speaker embeddings this voice takes: give the "
+                              f"{config.speaker_inputs} numbers themselves, an .npy file ({known})")  # fmt: skip
+        return TargetVoice(voice, name, fitting(heard(to), config.speaker_inputs, str(to)))
+    if isinstance(voice, MelVoice) and voice.decoder.module.config.prompt and not config.speakers:
+        model = units if isinstance(units, UnitModel) else UnitModel.load(units)
+        return TargetVoice(replace(voice, prompt=prompt_of(voice, to, model)), name)
+    if config.speakers:
+        raise DataError(f"{to}: not a speaker of this voice, and it takes neither embeddings nor prompts ({known})")
+    raise ConfigError(f"{to}: this voice has one speaker and can be nobody else: train one with data.speakers=true, "
+                      "or a flow or diffusion with settings.prompt_share")  # fmt: skip
+
+
+def read_embedding(path: Path) -> Tensor:
+    """An embedding [E] float32 of an .npy file. DataError where it is none, OSError where there is no file."""
+    values = read_npy(files.read_bytes(path, most=_MOST_BYTES), str(path))
+    if values.ndim != 1 or not len(values) or values.dtype.kind != "f" or not np.isfinite(values).all():
+        raise DataError(f"{path}: an embedding is a row of finite numbers, not {values.dtype} {list(values.shape)}")
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def fitting(embedding: Tensor, channels: int, where: str) -> Tensor:
+    """Itself. ConfigError where the voice takes none, DataError where it takes others."""
+    if not channels:
+        raise ConfigError(f"{where}: this voice takes no speaker embeddings")
+    if len(embedding) != channels:
+        raise DataError(f"{where}: this voice takes embeddings of {channels} numbers, not {len(embedding)}")
+    return embedding
+
+
+def heard(reference: str | Path) -> Tensor:
+    """The embedding [E] of a reference's first recordings. ConfigError without the package; DataError for none."""
+    embedder, rate = SpeakerEmbedder(f"a voice like {reference}"), 16_000
+    recordings = (read_utterance(u, sample_rate=rate).samples for u in open_corpus(reference).utterances[:_HEARD])
+    return torch.from_numpy(embedder.voice((wav, rate) for wav in recordings))
+
+
+def prompt_of(voice: MelVoice, reference: str | Path, model: UnitModel) -> Prompt:
+    """The first seconds of a reference. DataError for another unit model, and a recording without a frame."""
+    voice.check(model.hash)
+    utterances = open_corpus(reference).utterances
+    if not len(utterances):
+        raise DataError(f"{reference}: no recording to go on from")
+    module = voice.decoder.module
+    wav = read_utterance(utterances[0], sample_rate=model.sample_rate).samples
+    ids = torch.from_numpy(model(wav, model.sample_rate).frames())[: int(PROMPT_S * module.rate_hz)]
+    if not len(ids):
+        raise DataError(f"{reference}: too short to go on from")
+    patches = module.patches(torch.from_numpy(wav)[None], torch.tensor([len(wav)]), len(ids))
+    return Prompt(ids, module.mels(patches)[0])
+
+
+@dataclass(frozen=True)
+class VoiceConverter:
+    """A voice with the model of its units: `converter("source.wav", to="anna")` is a waveform."""
+
+    voice: Vocoder | MelVoice
+    units: UnitModel
+
+    def __call__(self, source: str | Path, to: str | Path) -> Tensor:
+        """wav [S] float32 at `voice.sample_rate` Hz; see `speak_as`. AudioError for a recording of no use."""
+        return speak_as(self.voice, to, self.units)(self.units(source))
+
+
+def load(folder: str | Path, *, units: str | Path = "default", sampling: Sampling | None = None) -> VoiceConverter:
+    """Of a unit vocoder's or mel decoder's folder. DataError where it does not speak the unit model's units.
+
+    sampling: of a flow or diffusion; ConfigError for any other voice.
+    """
+    voice: Vocoder | MelVoice
+    if mel_decoder.is_one(folder):
+        voice = MelVoice(mel_decoder.load(folder), sampling or Sampling())
+    elif sampling is not None:
+        raise ConfigError("sampling has no effect on a unit vocoder")
+    else:
+        voice = vocoder.load(folder).accelerate()
+    model = UnitModel.load(units)
+    voice.check(model.hash)
+    return VoiceConverter(voice, model)
