@@ -11,8 +11,8 @@ each, or "source": the corpus' own), whose characters are their symbols.
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll` of the validation),
-model/ (of the best), hypotheses.tsv (beam search of the validation set) and result.json. Exit code: 0 trained to the
-end, 2 stopped early or refused.
+model/ (of the best) and encoder/ (the model's own, for other recipes to go on from), hypotheses.tsv (beam search of the
+validation set) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
 import json
@@ -36,7 +36,8 @@ from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_trai
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Search
 from speechssl.decoders.vocabulary import Vocabulary
-from speechssl.encoders.pretrained import EncoderCard
+from speechssl.encoders import pretrained
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.generation.model import Output, Seq2Seq, search_states
 from speechssl.metrics.edits import edit_distance
@@ -136,6 +137,7 @@ def train(run: Run, group: Group) -> int:
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         model = finish(run, card, encoder.config, targets, state, facts)
         model.save(folder / "model")
+        pretrained.save(folder / "encoder", Pretrained(model.parts.encoder, model.encoder_card))
         if valid is not None:
             whole = make_batches(run, valid, encoder, Group(0, 1, torch.device("cpu")), 0, 0)
             result |= evaluate(model.to(group.device), whole, run, folder / "hypotheses.tsv")
