@@ -13,8 +13,8 @@ manifest's `text`). Utterances without text, with characters that are not in the
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (by the validation's token error rate),
-recognizer/ (of the best, what `speechssl transcribe --model` reads) and result.json. Exit code: 0 trained to the end,
-2 stopped early or refused.
+recognizer/ (of the best, what `speechssl transcribe --model` reads), encoder/ (its encoder alone, for any recipe's
+encoder={checkpoint=...} and for features) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
 import json
@@ -34,7 +34,8 @@ from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.vocabulary import Case, Kind, Vocabulary
-from speechssl.encoders.pretrained import EncoderCard
+from speechssl.encoders import pretrained
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
@@ -132,8 +133,9 @@ def train(run: Run, group: Group) -> int:
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         recognizer = finish(run, card, encoder.config, vocabulary, state, facts)
         recognizer.save(folder / "recognizer")
+        pretrained.save(folder / "encoder", Pretrained(recognizer.emissions.encoder, recognizer.encoder_card))
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"recognizer in {folder / 'recognizer'}")
+        log.line(f"recognizer in {folder / 'recognizer'}, its encoder in {folder / 'encoder'}")
     return 0
 
 

@@ -6,7 +6,8 @@
 
 data.train and data.valid give utterances and their texts (a Kaldi data dir, a manifest), data.units one output folder
 of `speechssl units` (text, not merged) or file for each stream. With settings.context={before=1, after=1} it looks at
-the units of neighbours too, in the order of data.sessions (lines `session utterance utterance …`). Goes on from the
+the units of neighbours too, in the order of data.sessions (lines `session utterance utterance …`). With
+start=RECOGNIZER it begins with the weights of another one, which may have been without a context. Goes on from the
 newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it: config.toml, log.jsonl,
 left_out.tsv, checkpoints/, best/ (by the validation's token error rate), recognizer/ (of the best) and result.json.
 Exit code: 0 trained to the end, 2 stopped early or refused.
@@ -56,6 +57,7 @@ class Run(Common):
 
     data: Data
     run: str = "exp/unit_asr"  # the run's folder
+    start: str | None = None  # a recogniser of the same units and symbols, whose weights it begins with
     vocabulary: Symbols = field(default_factory=Symbols)
     settings: dict[str, Any] = field(default_factory=dict)  # of objectives.unit_ctc, but what follows from the data
 
@@ -71,6 +73,8 @@ def train(run: Run, group: Group) -> int:
     vocabulary = make_vocabulary(run)
     data = open_data(run, run.data.train, run.data.units, vocabulary, sessions=run.data.sessions)
     objective = build(run, data.sizes, vocabulary)  # before the folder: what cannot be built leaves nothing behind
+    if run.start is not None:
+        start_from(UnitRecognizer.load(run.start), objective, data, vocabulary)
     log = start_folder(run, folder, group)
     tell(data, "train", folder, log, group)
     valid = None
@@ -114,6 +118,17 @@ def build(run: Run, sizes: tuple[int, ...], vocabulary: Vocabulary) -> unit_ctc.
     values = {**run.settings, "num_labels": sizes[0], "more_streams": list(sizes[1:]), "num_symbols": len(vocabulary),
               "blank": vocabulary.blank}  # fmt: skip
     return unit_ctc.Objective(nn.Identity(), config.build(unit_ctc.Config, values))
+
+
+def start_from(known: UnitRecognizer, objective: unit_ctc.Objective, data: UnitSet, vocabulary: Vocabulary) -> None:
+    """The weights of a recogniser; vectors of a context that it lacks stay zero. ConfigError where it does not fit."""
+    if known.vocabulary != vocabulary or known.card.unit_models != tuple(data.models):
+        raise ConfigError("start: that recogniser is of other symbols or of other units")
+    tensors = known.model.state_dict()
+    own = {name: tensor.shape for name, tensor in objective.model.state_dict().items() if name != "sides"}
+    if own != {name: tensor.shape for name, tensor in tensors.items() if name != "sides"}:
+        raise ConfigError("start: that recogniser has other settings (embedding, adaptor) than these")
+    objective.model.load_state_dict(tensors, strict=False)
 
 
 def open_data(

@@ -18,7 +18,8 @@ trained with a context. All of the options for decoding hold, of those for runni
 
 Long recordings are done in windows (--window) of which --overlap seconds at either end are computed and left out. Log
 probabilities stay in OUT/emissions, with failures.tsv (every utterance that could not be used, and why); a run that was
-stopped or killed goes on where it was when the same command is given again.
+stopped or killed goes on where it was when the same command is given again. In a copy of OUT the same input is only
+decoded, so another decoder costs no second pass of the encoder. A recogniser of units leaves OUT/emissions.npz.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 stopped early, or nothing could be used.
 """
@@ -166,7 +167,8 @@ def _write_from_units(args: argparse.Namespace, output: str, *, printed: bool) -
     only = None
     if args.utt_list is not None:
         only = [line.split(" ")[0] for _, line in read_lines(args.utt_list) if line.strip()]
-    spoken = recognizer.emissions(streams, sessions, only=only)
+    transcripts.store(recognizer.emissions(streams, sessions, only=only), folder / "emissions.npz")
+    spoken = transcripts.stored(folder / "emissions.npz")
     written = transcripts.write_texts(spoken, folder, recognizer.vocabulary, decoding, facts=facts,
                                       frame_s=recognizer.frame_s, format=args.format)  # fmt: skip
     told = json.loads((folder / "transcripts.json").read_text(encoding="utf-8"))

@@ -49,24 +49,34 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.extract.transcripts import Decoding
     from speechssl.metrics.text_rules import TextRules
     from speechssl.recognition.model import load_recognizer
+    from speechssl.recognition.units import UnitRecognizer, is_unit_recognizer
 
     if args.beam < 2 or min(args.lm_weights) < 0:
         raise ConfigError(f"--beam {args.beam}, --lm-weights {args.lm_weights}: a beam of 2 or more, weights of 0 or "
                           "more")  # fmt: skip
     if args.closed and args.lm is None and args.lexicon is None:
         raise ConfigError("--closed needs --lexicon, or a language model of words")
-    recognizer = load_recognizer(args.model, language=args.language)
-    if recognizer.transducer is not None:
-        raise ConfigError(f"{args.model}: a transducer is decoded without a language model, so nothing can be tuned")
+    if is_unit_recognizer(args.model):
+        if args.language is not None:
+            raise ConfigError("--language has no effect on recognisers of units: leave it out")
+        of_units = UnitRecognizer.load(args.model)
+        vocabulary, sha256, emissions = of_units.vocabulary, of_units.card.sha256, "emissions.npz"
+    else:
+        recognizer = load_recognizer(args.model, language=args.language)
+        if recognizer.transducer is not None:
+            raise ConfigError(
+                f"{args.model}: a transducer is decoded without a language model, so nothing can be tuned"
+            )
+        vocabulary, sha256, emissions = recognizer.vocabulary, recognizer.sha256, "emissions"
     settings = Settings(beam=args.beam, unknown=None) if args.closed else Settings(beam=args.beam)
     lm, lexicon = (None if path is None else Path(path) for path in (args.lm, args.lexicon))
     base = Decoding(settings, lm, lexicon)
     texts = {name: said for _, name, said in read_table(args.text, empty_ok=True)}
     found = tuning.tune_output(
-        Path(args.transcripts) / "emissions", texts, recognizer.vocabulary, base, lm_weights=args.lm_weights,
+        Path(args.transcripts) / emissions, texts, vocabulary, base, lm_weights=args.lm_weights,
         bonuses=args.bonuses, by=args.by, rules=TextRules(case=args.case, punctuation=args.punctuation),
     )  # fmt: skip
-    facts = {"recognizer_sha256": recognizer.sha256, "by": args.by, "texts": args.text}
+    facts = {"recognizer_sha256": sha256, "by": args.by, "texts": args.text}
     values = tuning.save(Path(args.output), found, base, facts)
     if args.json:
         print(json.dumps(values))

@@ -1,6 +1,7 @@
 """Texts of a corpus: a recogniser's outputs, stored as features are, decoded one utterance after another.
 
 OUT/emissions/          what `speechssl features` would leave: shards of outputs, failures.tsv, report.json
+OUT/emissions.npz       of a recogniser of units in their place: outputs by id
 OUT/text                Kaldi's `text`: id and words, a line each, in the corpus's order
 OUT/ctm, OUT/json       with times and confidences of words; OUT/srt/ and OUT/textgrid/: a file for each recording
 OUT/transcripts.json    by which recogniser, of which emissions, decoded how
@@ -35,6 +36,7 @@ from speechssl.extract import atomic
 from speechssl.extract.merge import SUMS
 from speechssl.extract.outputs import read_features
 from speechssl.recognition.model import Recognizer
+from speechssl.units.formats._npz import NpzReader, NpzWriter
 
 LINES: dict[str, Callable[[Iterable[Transcript]], str]] = {
     "text": outputs.as_text, "ctm": outputs.as_ctm, "json": outputs.as_json,
@@ -133,6 +135,29 @@ def transcripts(
         recording, begin = (place.recording or "", place.start_s or 0.0) if place is not None else ("", 0.0)
         yield Transcript(name, found.text, found.words, len(values) * frame_s, recording, begin,
                          score=found.score, symbols=found.symbols)  # fmt: skip
+
+
+def store(emissions: Iterable[tuple[str, np.ndarray]], path: Path) -> None:
+    """Write ids and log probabilities [T, V] into one archive, whole or not at all."""
+    with atomic.scratch(path.parent, "emissions") as scratch:
+        archive = NpzWriter(scratch / path.name)
+        for name, values in emissions:
+            archive.add(name, values.astype("<f4", copy=False))
+        archive.close()
+        atomic.commit(scratch, path.parent)
+
+
+def stored(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Ids and outputs of a folder of emissions, or of what `store` wrote, in their order. DataError for damage."""
+    if path.is_dir():
+        yield from read_features(path)
+        return
+    with NpzReader(path) as arrays:
+        for name in arrays:
+            values = arrays[name]
+            if values.ndim != 2 or values.dtype != np.float32:
+                raise DataError(f"{path}: {name!r} is no table of log probabilities")
+            yield name, values
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from speechssl.decoders.decoder import Settings
 from speechssl.decoders.tune import Trial, Tuned, tune
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.errors import ConfigError, DataError
-from speechssl.extract import atomic
-from speechssl.extract.outputs import read_features
+from speechssl.extract import atomic, transcripts
 from speechssl.extract.transcripts import Decoding
 from speechssl.metrics.text_rules import TextRules
 
@@ -39,9 +38,10 @@ def tune_output(
 ) -> Tuned:  # fmt: skip
     """Weight and bonus with the fewest errors on the utterances of `emissions` that `texts` has, or greedy decoding.
 
-    `rules` are done to both sides. DataError where no utterance has a text.
+    emissions: as `transcripts.stored` reads them. `rules` are done to both sides. DataError where no utterance has a
+    text.
     """
-    rows = [(name, values) for name, values in read_features(emissions) if name in texts]
+    rows = [(name, values) for name, values in transcripts.stored(emissions) if name in texts]
     if not rows:
         raise DataError(f"{emissions}: none of its utterances is among the {len(texts)} texts")
     decoder = base.decoder(vocabulary)

@@ -43,6 +43,7 @@ class Config:
     )
     freeze_updates: int = 0
     ctc_weight: float = 0.0  # of the auxiliary loss
+    ctc_start: int = 0  # updates in which it is the only one: over frames that say nothing a transducer stays mute
 
     def __post_init__(self) -> None:
         """Refuse what writes nothing."""
@@ -52,6 +53,8 @@ class Config:
             )
         if self.ctc_weight < 0:
             raise ConfigError(f"ctc_weight={self.ctc_weight} must be >= 0; 0 leaves the auxiliary loss out")
+        if self.ctc_start < 0 or (self.ctc_start and not self.ctc_weight):
+            raise ConfigError(f"ctc_start={self.ctc_start} must be >= 0, and 0 where ctc_weight is {self.ctc_weight}")
 
 
 class Objective(FineTuning):
@@ -63,6 +66,11 @@ class Objective(FineTuning):
         self.config = config
         self.transducer = Transducer(config.shape, config.num_symbols, config.blank)
         self.ctc = nn.Linear(config.shape.joint, config.num_symbols) if config.ctc_weight else None
+
+    @property
+    def skips_parameters(self) -> bool:
+        """Whether some trained parameters get no gradient in some updates."""
+        return super().skips_parameters or self.config.ctc_start > 0
 
     def forward(self, batch: Batch) -> Outcome:
         """The loss over utterances that have a frame; counts their symbols."""
@@ -77,10 +85,11 @@ class Objective(FineTuning):
             return Outcome(nothing.float(), 0, scalars, shown)
         if len(kept) < len(targets):
             frames, lengths, targets = frames[kept], lengths[kept], targets[kept]
-        logits = self.transducer.join(frames[:, :, None], self.transducer.predictions(targets)[:, None])
-        loss = transducer_losses(logits, lengths, targets, blank=config.blank).sum().float()
-        count = int((targets >= 0).sum())
-        scalars["transducer_loss"] = loss.detach() / count
+        count, loss = int((targets >= 0).sum()), frames.new_zeros(())
+        if not self.training or int(self.updates) >= config.ctc_start:
+            logits = self.transducer.join(frames[:, :, None], self.transducer.predictions(targets)[:, None])
+            loss = transducer_losses(logits, lengths, targets, blank=config.blank).sum().float()
+            scalars["transducer_loss"] = loss.detach() / count
         if self.ctc is not None:
             log_probs = self.ctc(frames).float().log_softmax(-1)
             losses, possible = ctc_losses(log_probs, lengths, targets, blank=config.blank)

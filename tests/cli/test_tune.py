@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
 from speechssl.cli import main
 from tests.cli.test_transcribe import recognizer, speech
+from tests.cli.test_transcribe_units import NAMES, streams
+from tests.cli.test_transcribe_units import recognizer as unit_recognizer
+
+__all__ = ["streams"]  # a fixture
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +84,31 @@ def test_nothing_to_tune_on_is_an_error(place: Path, tmp_path: Path) -> None:
     assert tune(place, tmp_path / "d.json", text="strange") == 2
     assert tune(place, tmp_path / "d.json", "--beam", "1") == 2
     assert not (tmp_path / "d.json").exists()
+
+
+def test_recognisers_of_units_are_tuned_as_those_of_recordings_are(tmp_path: Path, streams: list[Path]) -> None:
+    made = unit_recognizer()
+    made.save(tmp_path / "model")
+    (tmp_path / "corpus").write_text("abc d\nd abc\n")
+    lm = str(tmp_path / "lm.arpa")
+    assert main(["lm", "train", str(tmp_path / "corpus"), "--unit", "char", "--order", "2", "-o", lm]) == 0
+    inputs = [*map(str, streams), "--model", str(tmp_path / "model"), "-o"]
+    assert main(["transcribe", *inputs, str(tmp_path / "greedy")]) == 0
+    given = ["--beam", "4", "--lm", lm, "--lm-weight", "3", "--bonus", "1"]
+    assert main(["transcribe", *inputs, str(tmp_path / "wanted"), *given]) == 0
+    said = (tmp_path / "wanted/text").read_text()
+    assert said != (tmp_path / "greedy/text").read_text()
+    with np.load(tmp_path / "greedy/emissions.npz", allow_pickle=False) as arrays:
+        found = dict(made.emissions(streams))
+        assert list(arrays) == NAMES and all((arrays[name] == found[name]).all() for name in NAMES)
+    chosen = ["tune", str(tmp_path / "greedy"), str(tmp_path / "wanted/text"), "--model", str(tmp_path / "model"),
+              "--beam", "4", "--lm-weights", "0.5", "3", "--bonuses", "1", "--lm", lm, "-o"]  # fmt: skip
+    assert main([*chosen, str(tmp_path / "decoder.json")]) == 0
+    stored = json.loads((tmp_path / "decoder.json").read_text())
+    assert stored["settings"]["lm_weight"] == 3 and stored["tuned"]["recognizer_sha256"] == made.card.sha256
+    assert stored["tuned"]["best"]["cer"] == 0 < stored["tuned"]["greedy"]["cer"]
+    again = [*inputs, str(tmp_path / "again"), "--lm", lm, "--decoder", str(tmp_path / "decoder.json")]
+    assert main(["transcribe", *again]) == 0 and (tmp_path / "again/text").read_text() == said
+    assert main([*chosen, str(tmp_path / "x"), "--language", "fra"]) == 2
+    (tmp_path / "greedy/emissions.npz").write_bytes((tmp_path / "greedy/emissions.npz").read_bytes()[:-40])
+    assert main([*chosen, str(tmp_path / "x")]) == 2 and not (tmp_path / "x").exists()

@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from speechssl import encoders
 from speechssl.encoders import pretrained
@@ -25,50 +27,73 @@ def run(*command: str | Path) -> str:
     return found.stdout
 
 
+def fresh_encoder(folder: Path) -> None:
+    torch.manual_seed(0)
+    encoder = encoders.build("tdnn", TINY["tdnn"][0])
+    pretrained.save(folder, Pretrained(encoder, EncoderCard("tdnn", TINY["tdnn"][0])))
+
+
 def test_it_runs_from_recordings_to_the_table_and_again_for_nothing(tmp_path: Path) -> None:
     corpus = make_mboshi(tmp_path / "mboshi", per_split=50)
-    encoder = encoders.build("tdnn", TINY["tdnn"][0])
-    pretrained.save(tmp_path / "encoder", Pretrained(encoder, EncoderCard("tdnn", TINY["tdnn"][0])))
+    fresh_encoder(tmp_path / "encoder")
     command = [EGS / "run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp",
-               "--tiny", "true", "--systems", f"small={tmp_path}/encoder", "--subsets", "10m", "--seeds", "0 1",
+               "--tiny", "true", "--systems", f"small={tmp_path}/encoder", "--subsets", "10m", "--seeds", "0",
                "--workers", "0"]  # fmt: skip
     printed = run(*command)
     table = printed[printed.index("| system") :].splitlines()
-    assert table[0] == "| system | CER % 10m | WER % 10m |" and table[2].startswith("| small | ") and "(2)" in table[2]
+    assert table[0] == "| system | labels | CER % greedy | WER % greedy | CER % n-gram | WER % n-gram |"
+    assert table[2].startswith("| small | 10m | ") and table[2].count("(1)") == 4
     sets = tmp_path / "data" / "tiny" / "sets"
     ids = {path.stem: set(path.read_text().split()) for path in sets.glob("*.ids")}
     assert ids["valid"] and not ids["valid"] & ids["all"] and ids["10m"] <= ids["1h"] <= ids["all"]
     scores = json.loads((tmp_path / "exp/tiny/scores/small_10m_0.json").read_text())
     assert scores["utterances"] == 40 and scores["cer"] > 0
     assert "done before" in run(*command, "--stop-stage", "2")
+    tuned, valid = decoded_again(tmp_path / "exp/tiny", "small_10m_0", "small+lm_10m_0", sets / "valid/text")
+    assert tuned["best"]["cer"] < tuned["greedy"]["cer"] == valid["cer"], "else nothing is known of the language model"
+    reports = [tmp_path / "exp/tiny/texts" / row / "emissions/report.json" for row in ("small_10m_0", "small+lm_10m_0")]
+    assert reports[0].read_text() == reports[1].read_text(), "the encoder ran once for both"
+
+
+def decoded_again(exp: Path, greedy: str, row: str, reference: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What tuning says of the validation part, and the errors of its greedy texts."""
+    tuned = json.loads((exp / f"texts/{row}.decoder.json").read_text())["tuned"]
+    assert tuned["trials"] == 3 and tuned["texts"] == str(reference)
+    run(EGS / "local/score.py", reference, exp / f"texts/{greedy}.valid/text", exp / "valid.json")
+    return tuned, json.loads((exp / "valid.json").read_text())
 
 
 def test_units_alone_make_rows_of_the_same_table_with_and_without_their_neighbours(tmp_path: Path) -> None:
     corpus = make_mboshi(tmp_path / "mboshi", per_split=50)
-    printed = run(EGS / "run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp", "--tiny",
-                  "true", "--systems", "units units+context", "--subsets", "10m", "--seeds", "0",
-                  "--workers", "0")  # fmt: skip
-    rows = [line.split(" | ")[0] for line in printed[printed.index("| system") :].splitlines()[2:]]
-    assert rows == ["| units", "| units+context"]
+    command = [EGS / "run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp", "--tiny",
+               "true", "--subsets", "10m", "--seeds", "0", "--workers", "0", "--systems"]  # fmt: skip
+    run(*command, "units units+context", "--stop-stage", "3")
+    printed = run(*command, "units+context", "--stage", "4")
+    rows = [line.split(" | ") for line in printed[printed.index("| system") :].splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| units", "| units+context"]
+    assert not rows[0][4].strip() and float(rows[1][4].split(" ")[0]) <= 100
     data = tmp_path / "data" / "tiny"
     told = json.loads((tmp_path / "exp/tiny/texts/units_10m_0/transcripts.json").read_text())
     assert told["utterances"] == len((data / "corpus/dev/text").read_text().splitlines()) == 40
     sessions = [line.split()[1:] for line in (data / "sessions").read_text().splitlines()]
     numbers = [[int(re.sub(r"\D*\d_\D*", "", name)) for name in names] for names in sessions]
     assert sum(map(len, numbers)) == 80 and all(row == sorted(row) for row in numbers) and max(map(len, numbers)) > 9
+    exp, valid = tmp_path / "exp/tiny", data / "sets/valid/text"
+    tuned, greedy = decoded_again(exp, "units+context_10m_0", "units+context+lm_10m_0", valid)
+    assert tuned["best"]["cer"] <= tuned["greedy"]["cer"] == greedy["cer"]
 
 
 def test_self_training_runs_from_recognisers_to_tables_and_learns_from_the_rest_alone(tmp_path: Path) -> None:
     corpus = make_mboshi(tmp_path / "mboshi", per_split=50)
-    encoder = encoders.build("tdnn", TINY["tdnn"][0])
-    pretrained.save(tmp_path / "encoder", Pretrained(encoder, EncoderCard("tdnn", TINY["tdnn"][0])))
+    fresh_encoder(tmp_path / "encoder")
     command = [EGS / "self_training.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp", tmp_path / "exp",
                "--tiny", "true", "--systems", f"small={tmp_path}/encoder", "--subsets", "10m", "--seeds", "0",
                "--rounds", "1", "--workers", "0"]  # fmt: skip
     printed = run(*command)
-    rows = [line.split(" | ")[0] for line in printed[printed.rindex("| system") :].splitlines()[2:]]
-    rounds = ["small", "small+lm", "small+round1", "small+round1+lm"]
-    assert rows[:4] == [f"| {name}" for name in rounds]
+    table = printed[printed.rindex("| system") :].splitlines()
+    assert table[0].endswith("| WER % greedy | CER % n-gram of the labels | WER % n-gram of the labels |")
+    assert [line.split(" | ")[0] for line in table[2:4]] == ["| small", "| small+round1"]
+    assert all(line.count("(1)") == 4 for line in table[2:4])
     sets, exp = tmp_path / "data/tiny/sets", tmp_path / "exp/tiny"
     ids = {name: set((sets / f"{name}.ids").read_text().split()) for name in ("all", "valid", "10m")}
     folder = exp / "pseudo" / "small+round1_10m_0"
@@ -95,8 +120,12 @@ def test_scores_are_edits_over_lengths_of_composed_text(tmp_path: Path) -> None:
 def test_the_table_has_means_and_intervals(tmp_path: Path) -> None:
     for seed, cer in enumerate((0.5, 0.6, 0.7)):
         (tmp_path / f"own_x_1h_{seed}.json").write_text(json.dumps({"cer": cer, "wer": 1.0}))
-    printed = run(EGS / "local/table.py", tmp_path)
-    assert "| own_x | 60.0 ± 24.8 (3) | 100.0 ± 0.0 (3) |" in printed
+    (tmp_path / "own_x+lm_1h_0.json").write_text(json.dumps({"cer": 0.4, "wer": 0.9}))
+    (tmp_path / "a+ownlm_all_0.json").write_text(json.dumps({"cer": 0.3, "wer": 0.8}))
+    assert run(EGS / "local/table.py", tmp_path).splitlines()[2:] == [
+        "| own_x | 1h | 60.0 ± 24.8 (3) | 100.0 ± 0.0 (3) | 40.0 (1) | 90.0 (1) |  |  |",
+        "| a | all |  |  |  |  | 30.0 (1) | 80.0 (1) |",
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "wanted"), [(5, {"a": 2, "b": 2}), (100, {"a": 6, "b": 2})])

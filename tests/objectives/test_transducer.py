@@ -96,12 +96,33 @@ def test_gradients_reach_encoder_predictor_and_joiner_and_a_frozen_encoder_gets_
         assert reached == (freeze == 0) and objective.skips_parameters == (freeze > 0)
 
 
+def test_ctc_alone_starts_and_the_transducer_follows() -> None:
+    case = replace(WITH_CTC, settings={**WITH_CTC.settings, "ctc_start": 3})
+    objective, batch = build("transducer", case).train(), make_batch(case)
+    assert objective.skips_parameters
+    for step, transducer in ((2, False), (3, True)):
+        objective.zero_grad()
+        objective.after_step(step)
+        found = objective(batch)
+        found.loss.backward()
+        assert ("transducer_loss" in found.scalars) == transducer
+        wanted = 0.3 * float(found.scalars["ctc_loss"]) + float(found.scalars.get("transducer_loss", 0.0))
+        assert float(found.loss.detach()) == pytest.approx(wanted * found.count, rel=1e-5)
+        moved = [p.grad is not None and bool(p.grad.any()) for p in objective.transducer.parameters()]
+        assert all(moved) if transducer else not any(moved)
+        assert objective.ctc.weight.grad.any() and any(p.grad is not None for p in objective.head.parameters())
+    objective.after_step(0)
+    assert "transducer_loss" in objective.eval()(batch).scalars
+
+
 def test_a_batch_without_texts_is_an_error() -> None:
     with pytest.raises(DataError, match="transducer needs the text"):
         build("transducer", PLAIN)(replace(make_batch(PLAIN), targets=None))
 
 
-@pytest.mark.parametrize("values", [{"num_symbols": 1}, {"blank": 5}, {"ctc_weight": -0.1}, {"freeze_updates": -1}])
+@pytest.mark.parametrize(
+    "values", [{"num_symbols": 1}, {"blank": 5}, {"ctc_weight": -0.1}, {"freeze_updates": -1}, {"ctc_start": 5}]
+)
 def test_settings_that_write_nothing_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         Config(**{"num_symbols": 5, **values})

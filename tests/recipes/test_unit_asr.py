@@ -93,6 +93,28 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(data: Path, tmp_path: 
         UnitRecognizer.load(tmp_path / "one" / "recognizer")
 
 
+def test_it_begins_where_another_recogniser_ended_with_a_context_or_without(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    still: dict[str, Any] = {"training__updates": 2, "optimizer__lr": 1e-30}
+    assert train(tmp_path / "known", data) == 0
+    known = UnitRecognizer.load(tmp_path / "known/recognizer")
+    (tmp_path / "sessions").write_text("s " + " ".join(f"u{k:02}" for k in range(12)) + "\n")
+    contexts: list[dict[str, Any]] = [{}, {"settings__context__before": 1, "data__sessions": tmp_path / "sessions"}]
+    for number, context in enumerate(contexts):
+        run = tmp_path / f"run{number}"
+        assert train(run, data, start=tmp_path / "known/recognizer", **still, **context) == 0
+        model = UnitRecognizer.load(run / "recognizer").model
+        assert (model.config.context is not None) == bool(context)
+        for name, tensor in known.model.state_dict().items():
+            torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=1e-12)
+    for other, message in (({"settings__embedding": 32}, "other settings"), ({"vocabulary__case": "upper"}, "symbols")):
+        assert train(tmp_path / "no", data, start=tmp_path / "known/recognizer", **other) == 2
+        assert message in capsys.readouterr().err
+    assert train(tmp_path / "no", data, ("one", "two"), start=tmp_path / "known/recognizer") == 2
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_batch_holds_units_texts_and_seeds_of_its_own(data: Path) -> None:
     symbols = vocabulary.of_characters(["abcd"])
     found = open_units(open_corpus(str(data)), [data / "one", data / "two"], symbols.encode, longest_s=9.0)

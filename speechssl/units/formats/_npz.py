@@ -3,6 +3,7 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,9 @@ class NpzReader:
 
     def __exit__(self, *_: object) -> None:
         self._archive.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(".npy") for name in self._archive.NameToInfo if name.endswith(".npy"))
 
     def __contains__(self, name: str) -> bool:
         return f"{name}.npy" in self._archive.NameToInfo
