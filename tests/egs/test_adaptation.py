@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 
 from speechssl import encoders
 from speechssl.encoders import pretrained
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
+from speechssl.generation.model import Seq2Seq
 from tests.egs.test_recipes import make_mboshi
 from tests.encoders.tiny import TINY
 
@@ -73,7 +75,11 @@ def test_translation_is_a_stage_before_recognition(corpus: Path, tmp_path: Path)
     assert rows == ["system", "none.s0", "st.s0"]
     exp = tmp_path / "exp" / "tiny"
     assert set((tmp_path / "data/tiny/french/all/text").read_text().split("\n")[0].split()[1:]) == {"le", "singe"}
-    assert pretrained.load(exp / "st.s0/encoder").sha256 != pretrained.load(corpus.parent / "encoder").sha256
+    stored = pretrained.load(exp / "st.s0/encoder")
+    inside = Seq2Seq.load(exp / "st.s0/model").parts.encoder.state_dict()
+    assert all(torch.equal(tensor, inside[name]) for name, tensor in stored.encoder.state_dict().items())
+    assert stored.encoder.state_dict().keys() == inside.keys() and inside
+    assert stored.sha256 != pretrained.load(corpus.parent / "encoder").sha256
     assert f'checkpoint = "{exp}/st.s0/encoder"' in (exp / "st_10m_0/config.toml").read_text()
     for name in ("st.s0", "st.s0.shuffled"):
         scores = json.loads((exp / "french" / f"{name}.json").read_text())

@@ -85,16 +85,6 @@ def test_it_learns_a_few_utterances_of_real_speech_by_heart(corpora: Path, tmp_p
     assert result["best_accuracy"] > 0.98 and result["exact"] == 1
 
 
-def test_its_encoder_is_stored_by_itself_for_other_recipes_to_go_on_from(learned: Path) -> None:
-    model = Seq2Seq.load(learned / "model")
-    encoder, card = make_encoder({"checkpoint": str(learned / "encoder")}, normalize=None, seed=0, purpose="")
-    assert card.family == model.encoder_card.family and encoder.config == model.parts.encoder.config
-    wanted = model.parts.encoder.state_dict()
-    assert wanted and wanted.keys() == encoder.state_dict().keys()
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in encoder.state_dict().items())
-    assert all(parameter.requires_grad for parameter in encoder.parameters())
-
-
 def test_several_recordings_at_once_give_what_each_gives_alone(tones: Path, learned: Path) -> None:
     model = Seq2Seq.load(learned / "model")
     waves = [torch.from_numpy(read(tones / f"u0{k}.wav", sample_rate=16000).samples) for k in range(3)]
