@@ -13,8 +13,8 @@ trained; settings.trained says what of a pretrained encoder and decoder goes on 
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll` of the validation),
-model/ (of the best), hypotheses.tsv (beam search of the validation set) and result.json. Exit code: 0 trained to the
-end, 2 stopped early or refused.
+model/ (of the best) and encoder/ (the model's own, for other recipes to go on from), hypotheses.tsv (beam search of the
+validation set) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
 import json
@@ -39,7 +39,8 @@ from speechssl.decoders import transformer
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Search
 from speechssl.decoders.vocabulary import Vocabulary
-from speechssl.encoders.pretrained import EncoderCard
+from speechssl.encoders import pretrained
+from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.generation import decoder as decoders
 from speechssl.generation.model import Output, Seq2Seq, search_states
@@ -154,6 +155,7 @@ def train(run: Run, group: Group) -> int:
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         model = finish(run, card, encoder.config, targets, state, facts)
         model.save(folder / "model")
+        pretrained.save(folder / "encoder", Pretrained(model.parts.encoder, model.encoder_card))
         if valid is not None:
             whole = make_batches(run, valid, encoder, Group(0, 1, torch.device("cpu")), 0, 0)
             result |= evaluate(model.to(group.device), whole, run, folder / "hypotheses.tsv")
