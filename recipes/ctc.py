@@ -173,6 +173,9 @@ def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective
         objective = ctc.Objective(encoder, config.build(ctc.Config, values))
     else:
         objective = transducer.Objective(encoder, config.build(transducer.Config, values))
+        if objective.config.ctc_start >= run.training.updates:
+            raise ConfigError(f"settings.ctc_start={objective.config.ctc_start} leaves none of training.updates="
+                              f"{run.training.updates} to the transducer")  # fmt: skip
     set_dropout(encoder, run.dropout)
     return objective
 

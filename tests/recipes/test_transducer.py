@@ -14,6 +14,7 @@ from recipes.shared import make_encoder
 from speechssl import config
 from speechssl.cli import main
 from speechssl.decoders import vocabulary
+from speechssl.errors import ConfigError
 from speechssl.objectives import transducer
 from speechssl.training import checkpoint
 from tests.recipes.test_ctc import CONF, corpus, rows, train
@@ -36,6 +37,13 @@ def test_the_config_builds_its_model_and_stores_whole(tmp_path: Path) -> None:
     assert objective.ctc is not None and objective.freeze_updates == 60
     (tmp_path / "config.toml").write_text(config.to_toml(run), encoding="utf-8")
     assert config.load(Run, tmp_path / "config.toml") == run
+
+
+def test_a_training_that_would_end_before_the_transducer_begins_is_refused() -> None:
+    run = config.load(Run, CONF / "tiny_transducer.toml", ["training.updates=300"])
+    encoder, _ = make_encoder(run.encoder, normalize=run.normalize, seed=0, purpose="")
+    with pytest.raises(ConfigError, match="leaves none of training.updates=300"):
+        build(run, encoder, vocabulary.of_characters(["abc"]))
 
 
 def test_it_learns_tones_by_heart_and_the_recogniser_writes_them(tmp_path: Path) -> None:
