@@ -42,7 +42,7 @@ def test_the_config_builds_its_model_and_stores_whole(tmp_path: Path) -> None:
 def test_a_training_that_would_end_before_the_transducer_begins_is_refused() -> None:
     run = config.load(Run, CONF / "tiny_transducer.toml", ["training.updates=300"])
     encoder, _ = make_encoder(run.encoder, normalize=run.normalize, seed=0, purpose="")
-    with pytest.raises(ConfigError, match="leaves none of training.updates=300"):
+    with pytest.raises(ConfigError, match=r"leaves none of training\.updates=300"):
         build(run, encoder, vocabulary.of_characters(["abc"]))
 
 
