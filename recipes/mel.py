@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
-from speechssl.data.corpus import open_corpus, read_utterance
-from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder, mean_voice
+from speechssl.data.corpus import open_corpus
+from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.data.utterance import Utterance
 from speechssl.errors import ConfigError, DataError
 from speechssl.objectives import mel_diffusion, mel_flow, mel_regression
 from speechssl.training.distributed import Group
@@ -42,7 +43,6 @@ from speechssl.vocoders.mel_decoder import Kind, MelDecoder
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
 _MEASURED = 20  # batches of which the mels' mean and scale are taken
-_HEARD = 20  # recordings of a speaker of which the embedding is taken
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,11 @@ def embeddings(run: Run, data: TrainingSet) -> Tensor | None:
             raise DataError(f"{run.data.embeddings}: embeddings of {sorted({len(row) for row in found})} numbers")
         return torch.stack(found)
     embedder = SpeakerEmbedder("data.embeddings")
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in data.group_names}
+    spoken: dict[str, list[Utterance]] = {name: [] for name in data.group_names}
     for utterance in data.corpus.utterances:
-        if utterance.speaker is not None and len(rows[utterance.speaker]) < _HEARD:
-            wav = read_utterance(utterance, sample_rate=data.sample_rate).samples
-            rows[utterance.speaker].append(embedder(wav, data.sample_rate))
-    return torch.from_numpy(np.stack([mean_voice(found) for found in rows.values()]))
+        if utterance.speaker is not None:
+            spoken[utterance.speaker].append(utterance)
+    return torch.from_numpy(np.stack([embedder.voice(found) for found in spoken.values()]))
 
 
 def build(run: Run, model: UnitModel, speakers: tuple[str, ...], voices: Tensor | None = None) -> nn.Module:

@@ -5,12 +5,17 @@ Its weights come inside the package. S samples, E channels.
 
 import importlib
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 
+from speechssl.data.corpus import read_utterance
+from speechssl.data.utterance import Utterance
 from speechssl.errors import ConfigError, DataError
 
 NAME = "resemblyzer"
+_RATE = 16_000  # Hz, the package's own
+_HEARD = 20  # recordings
 
 
 class SpeakerEmbedder:
@@ -27,9 +32,9 @@ class SpeakerEmbedder:
         """[E] float32 of samples [S]: pauses are cut out and loudness is normalised before."""
         return self.encoder.embed_utterance(self.package.preprocess_wav(wav, source_sr=rate))
 
-    def voice(self, recordings: Iterable[tuple[np.ndarray, int]]) -> np.ndarray:
-        """[E] of several recordings of one speaker, samples and rate: their mean, of length 1. DataError for none."""
-        found = [self(wav, rate) for wav, rate in recordings]
+    def voice(self, utterances: Iterable[Utterance]) -> np.ndarray:
+        """[E] of one speaker: the mean over the first recordings, of length 1. DataError for none."""
+        found = [self(read_utterance(one, sample_rate=_RATE).samples, _RATE) for one in islice(utterances, _HEARD)]
         if not found:
             raise DataError("a voice needs one recording at least")
         return mean_voice(found)

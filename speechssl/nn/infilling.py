@@ -1,4 +1,4 @@
-"""Text infilling, the noise of BART and mBART (arXiv:1910.13461, section 2.2; arXiv:2001.08210, section 2.2), on units.
+"""Text infilling, the noise of BART and mBART (arXiv:1910.13461, arXiv:2001.08210), on units.
 
 Spans of Poisson length are taken out, each with one mask in its place, so that a model must find out how much is
 missing; a span of length 0 is a mask where nothing is missing.

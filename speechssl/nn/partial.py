@@ -1,6 +1,6 @@
-"""Partial fine-tuning: of a pretrained part only norms and attention learn, LNA (arXiv:2010.12829, section 3).
+"""Partial fine-tuning: of a pretrained part only norms and attention learn, LNA (arXiv:2010.12829).
 
-arXiv:2204.02967 (section 3.3) has the encoder's part of it (LNA-E), the decoder's (LNA-D) and both for speech-to-unit
+arXiv:2204.02967 has the encoder's part of it (LNA-E), the decoder's (LNA-D) and both for speech-to-unit
 translation.
 """
 

@@ -1,5 +1,5 @@
 """Unit BART: units with spans taken out go in, all units come out. Pre-trains the decoder of speech-to-unit translation
-(arXiv:2204.02967, section 3, which calls it unit mBART; mBART: arXiv:2001.08210), over units of one or more languages.
+(arXiv:2204.02967, which calls it unit mBART; mBART: arXiv:2001.08210), over units of one or more languages.
 
 Units come as `data.labels`, the language as `data.groups`; no audio is read. The encoder sees units, masks and at the
 end the tag of the language; the decoder begins with its end symbol, as that of `objectives.seq2seq` does, whose decoder

@@ -32,7 +32,6 @@ from speechssl.units.vocoder import Vocoder
 from speechssl.vocoders.mel_decoder import Sampling
 
 PROMPT_S = 3.0  # of a reference that is gone on from
-_HEARD = 20  # recordings of a reference whose embeddings are averaged
 _MOST_BYTES = 1 << 20  # of an embedding's file
 
 
@@ -127,9 +126,8 @@ def fitting(embedding: Tensor, channels: int, where: str) -> Tensor:
 
 def heard(reference: str | Path) -> Tensor:
     """The embedding [E] of a reference's first recordings. ConfigError without the package; DataError for none."""
-    embedder, rate = SpeakerEmbedder(f"a voice like {reference}"), 16_000
-    recordings = (read_utterance(u, sample_rate=rate).samples for u in open_corpus(reference).utterances[:_HEARD])
-    return torch.from_numpy(embedder.voice((wav, rate) for wav in recordings))
+    embedder = SpeakerEmbedder(f"a voice like {reference}")
+    return torch.from_numpy(embedder.voice(open_corpus(reference).utterances))
 
 
 def prompt_of(voice: MelVoice, reference: str | Path, model: UnitModel) -> Prompt:

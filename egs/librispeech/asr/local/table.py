@@ -9,6 +9,10 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "utils"))
+
+from wer_table import interval
+
 LABELS = ("10m", "1h", "10h", "100h", "960h")
 DECODINGS = {"greedy": "greedy", "lm": "n-gram"}
 SETS = ("dev-clean", "dev-other", "test-clean", "test-other")
@@ -17,8 +21,7 @@ SETS = ("dev-clean", "dev-other", "test-clean", "test-other")
 def cell(path: Path) -> str:
     if not path.exists():
         return ""
-    wer = json.loads(path.read_text(encoding="utf-8"))["wer"]
-    return f"{100 * wer['rate']:.1f} [{100 * wer['low']:.1f}, {100 * wer['high']:.1f}]"
+    return interval(json.loads(path.read_text(encoding="utf-8"))["wer"], "rate", ".1f")
 
 
 def main(scores: str, papers: str) -> int:
