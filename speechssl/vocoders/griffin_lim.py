@@ -24,7 +24,8 @@ def waveform(mel: np.ndarray, config: Config, *, iterations: int = 60, seed: int
         raise DataError(f"expected finite mels [frames, {config.num_mels} bins], got {list(mel.shape)}")
     size = 1 << (config.window - 1).bit_length()
     filters = mel_filters(config.num_mels, size, config.sample_rate).numpy().T  # [M, F]
-    power = librosa.util.nnls(filters, np.exp(mel.T.astype(np.float64)).astype(np.float32))
+    loudest = 2 * np.log(config.window) + np.log(filters.sum(1).max())  # what samples in -1..1 cannot exceed
+    power = librosa.util.nnls(filters, np.exp(np.minimum(mel.T, loudest).astype(np.float64)).astype(np.float32))
     made = librosa.griffinlim(np.sqrt(power), n_iter=iterations, hop_length=config.hop, win_length=config.window,
                               n_fft=size, random_state=seed)  # fmt: skip
     half = config.hop // 2  # librosa's frame t is around sample hop * t

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import speechssl
 from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.nn.mel import mel_filters
 from speechssl.objectives.mel_regression import absolute_loss
 from speechssl.units import mel_decoder as folders
 from speechssl.units.units import Units
@@ -173,3 +174,14 @@ def test_griffin_lim_gives_mels_back_in_step() -> None:
     assert float((again - mel)[loud].abs().mean()) < 0.5
     with pytest.raises(DataError, match="80 bins"):
         waveform(np.zeros((3, 7), np.float32), decoder.config)
+
+
+def test_griffin_lim_of_mels_louder_than_any_samples_is_finite_and_no_samples_reach_the_limit() -> None:
+    """What a decoder says that has not learned yet; a full-scale square wave stays below the limit."""
+    pytest.importorskip("librosa")
+    config = Config(num_units=5, num_mels=20)
+    loud = waveform(np.full((6, 20), 500.0, np.float32), config, iterations=2)
+    assert np.isfinite(loud).all() and abs(loud).max() <= 1
+    filters, square = mel_filters(20, 1024, config.sample_rate).numpy(), np.sign(np.sin(np.arange(config.window) * 0.1))
+    power = abs(np.fft.rfft(np.hanning(config.window) * square, 1024)) ** 2
+    assert np.log(power @ filters).max() < 2 * np.log(config.window) + np.log(filters.sum(0).max())
