@@ -19,6 +19,7 @@ from speechssl import config, files
 from speechssl.convert import code_hifigan
 from speechssl.encoders import pretrained as native
 from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
@@ -121,6 +122,15 @@ class Vocoder:
     def has_pitch(self) -> bool:
         """Whether it is told the pitch of every unit."""
         return self.module.config.has_pitch
+
+    @property
+    def takes_units(self) -> bool:
+        """Units are what it speaks."""
+        return True
+
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units:
+        """Units of samples [S] at the model's rate."""
+        return model(samples, model.sample_rate)
 
     def pitch_input(self, pitch: Tensor) -> Tensor:
         """What it takes of normalised log F0 and voicing [..., 2]; see `UnitVocoder.pitch_input`."""
