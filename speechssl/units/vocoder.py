@@ -31,6 +31,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
 _LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
+          "pitch_coder": None,
           "durations": None}  # fmt: skip
 
 
