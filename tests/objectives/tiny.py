@@ -202,6 +202,19 @@ TINY: dict[str, list[Case]] = {
             tasks=("one", "two", "three"),
             draws=False,
         ),
+        Case(
+            {
+                "num_symbols": 5,
+                **SEQUENCES,
+                "decoder": {**SEQUENCES["decoder"], "stack": 4, "silent": 2},
+                "tasks": [{"name": "one", "num_symbols": 5, "side": "decoder", "weight": 0.2}],
+            },
+            family="fbank",
+            encoder={"num_mels": 20},
+            targets=True,
+            tasks=("one",),
+            draws=False,
+        ),
     ],
     "transducer": [
         Case(
