@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from speechssl.decoders import seq2seq
 from speechssl.decoders.search import Search
 from speechssl.decoders.seq2seq import DecoderShape, Task
 from speechssl.decoders.token_scorers import decode
 from speechssl.decoders.transformer import Config, Model, shifted, with_end
 from speechssl.errors import ConfigError, DataError
+from speechssl.nn.adaptor import Config as Adaptor
 from speechssl.nn.positional import sinusoids
 from tests.decoders.test_transformer import frames_of, model
 
@@ -126,6 +128,19 @@ def test_targets_are_filled_up_to_whole_stacks() -> None:
     assert wanted.tolist() == [[1, 2, 3, 4, 9, 9], [5, 9, 9, 9, 9, 9]] and sizes.tolist() == [5, 2]
     assert shifted(wanted, 9, 2).tolist() == [[9, 9, 1, 2, 3, 4], [9, 9, 5, 9, 9, 9]]
     assert with_end(torch.tensor([[1, 2, 3]]), torch.tensor([3]), 9, 2)[0].tolist() == [[1, 2, 3, 9]]
+
+
+def test_a_task_on_the_decoders_side_sees_a_state_for_each_stack() -> None:
+    task = seq2seq.Task("text", 4, side="decoder")
+    shape = DecoderShape(dim=8, ffn_dim=8, num_layers=1, num_heads=2, stack=2)
+    parts = seq2seq.Config(5, adaptor=Adaptor(dim=8, ffn_dim=8, num_layers=1, num_heads=2, channels=8), decoder=shape,
+                           tasks=(task,))  # fmt: skip
+    targets = torch.tensor([[1, 2, 3, 4], [0, 1, -1, -1]])
+    frames, lengths = frames_of(9, 6)
+    found = seq2seq.Model(parts, 12)(frames, lengths, targets, {"text": targets})
+    log_probs, counts = found.tasks["text"]
+    assert log_probs.shape == (2, 3, 5) and counts.tolist() == [3, 2]  # with the end five symbols, and three
+    assert found.logits.shape == (2, 6, 6) and found.target_lengths.tolist() == [5, 3]
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -12,7 +12,7 @@ goes on without utterances that are done. Both are checked first: the same hypot
 1e-4, else exit code 1.
 
 Prints the median ratio of --rounds interleaved rounds (CPU time of one thread; wall time on a GPU) with its 95 %
-bootstrap interval and the milliseconds of a step. --joint: ours with CTC prefix scores, too.
+bootstrap interval and, where all take as many, the milliseconds of a step. --joint: ours with CTC prefix scores, too.
 """
 
 import argparse
@@ -118,7 +118,6 @@ def measure(size: str, options: argparse.Namespace) -> bool:
     for hypothesis, tokens, score in zip(flat, found.sequences, found.sequences_scores, strict=True):
         same += list(hypothesis.tokens) == [t for t in tokens.tolist()[1:] if t < options.symbols]
         apart = max(apart, abs(hypothesis.score - float(score)))
-    most = max(len(row[0].tokens) + row[0].ended for row in own)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(options.rounds):
         for name, work in contestants.items():
@@ -130,10 +129,10 @@ def measure(size: str, options: argparse.Namespace) -> bool:
         ratios = [base / own for base, own in zip(times["transformers"], spent, strict=True)]
         low, high = interval(ratios)
         middle = statistics.median(spent)
-        told = "" if name == "transformers" else (
-            f"  {statistics.median(ratios):6.2f} x transformers ({low:.2f} to {high:.2f})")  # fmt: skip
-        print(f"  {name:<16} {middle:7.3f} s (least {min(spent):.3f}) {1000 * middle / most:7.2f} ms a step{told}",
-              flush=True)  # fmt: skip
+        told = "" if options.ends is not None else f" {1000 * middle / options.tokens:7.2f} ms a step"
+        if name != "transformers":
+            told += f"  {statistics.median(ratios):6.2f} x transformers ({low:.2f} to {high:.2f})"
+        print(f"  {name:<16} {middle:7.3f} s (least {min(spent):.3f}){told}", flush=True)
     return same == len(flat) or apart < 1e-4
 
 
