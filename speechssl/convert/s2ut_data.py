@@ -68,21 +68,25 @@ def _normalization(file: Path, values: Mapping[str, Any]) -> tuple[str, dict[str
         raise CheckpointError(f"{file}: target_speaker_embed is not supported here")
     table = values.get("feature_transforms") or values.get("transforms") or {}
     steps = (table.get("_eval") or table.get("*") or []) if isinstance(table, dict) else table
-    if not isinstance(steps, list) or (strange := [s for s in steps if s not in _NORMS and s not in _WITHOUT_EFFECT]):
-        raise CheckpointError(f"{file}: feature_transforms {strange if isinstance(steps, list) else steps!r} are not "
-                              f"supported here ({', '.join(_NORMS)} are)")  # fmt: skip
+    if not isinstance(steps, list) or not {str(step) for step in steps} <= _NORMS.keys() | _WITHOUT_EFFECT:
+        raise CheckpointError(f"{file}: feature_transforms {steps!r:.200} are not supported here "
+                              f"({', '.join(_NORMS)} are)")  # fmt: skip
     kinds = [_NORMS[step] for step in steps if step in _NORMS]
     if len(kinds) > 1:
         raise CheckpointError(f"{file}: feature_transforms {steps}: one after another is not supported here")
-    options = values.get("utterance_cmvn") or {}
+    options = _mapping(values.get("utterance_cmvn"))
     if "utterance" in kinds and not (options.get("norm_means", True) and options.get("norm_vars", True)):
         raise CheckpointError(f"{file}: utterance_cmvn {options} is not supported here: means and variances both")
     if kinds != ["global"]:
         return (kinds or ["none"])[0], {}
-    stated = (values.get("global_cmvn") or {}).get("stats_npz_path")
+    stated = _mapping(values.get("global_cmvn")).get("stats_npz_path")
     if not isinstance(stated, str):
         raise CheckpointError(f"{file}: global_cmvn without stats_npz_path")
     return "global", _statistics(file.parent / Path(stated).name)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _statistics(path: Path) -> dict[str, Tensor]:
@@ -111,7 +115,7 @@ def tasks_of(path: Path, stated: object, heads: Mapping[str, Mapping[str, Tensor
         return Heads({}, (f"the heads of tasks {', '.join(sorted(heads))} are left out: {file.name}, which says at "
                           "which block each looks, is not beside the checkpoint",))  # fmt: skip
     values, tasks, notes = files.read_yaml(file), {}, []
-    if missing := sorted(set(values) - set(heads)):
+    if missing := sorted(map(str, set(values) - set(heads))):
         raise CheckpointError(f"{path}: {file.name} has a task {missing[0]!r}, the checkpoint no {missing[0]}_decoder")
     for name, tensors in heads.items():
         options = values.get(name)

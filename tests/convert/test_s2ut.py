@@ -186,6 +186,7 @@ def test_heads_whose_place_is_not_known_are_left_out_by_name(tmp_path: Path) -> 
         ("sounds: {decoder_type: rnn}\n", "decoder_type='rnn'"), ("other: {decoder_type: ctc}\n", "no other_decoder"),
         ("text: {decoder_type: ctc, decoder_layer: 1}\n", "decoder_layer=1"),
         ("letters: {decoder_args: {decoder_layers: 3}}\n", "decoder_layers=3"),
+        ("1: {}\nb: {}\n", "has a task '1'"), ("letters: {decoder_args: [1]}\n", "letters"),
         ("letters: {is_first_pass_decoder: true}\n", "two passes"),
         ("sounds: {decoder_type: ctc, encoder_layer: 3}\n", "layer 3 does not exist"),
     ):  # fmt: skip
@@ -289,6 +290,8 @@ def test_features_are_normalised_as_the_file_beside_it_says(tmp_path: Path) -> N
         ("transforms: {'*': [delta_deltas]}\n", "delta_deltas"), ("use_audio_input: true\n", "use_audio_input"),
         ("transforms: {'*': [global_cmvn]}\n", "stats_npz_path"), ("input_channels: 2\n", "input_channels"),
         ("transforms: {'*': [utterance_cmvn]}\nutterance_cmvn: {norm_vars: false}\n", "norm_vars"),
+        ("transforms: {'*': [{a: 1}]}\n", "'a': 1"), ("transforms: [x, 1]\n", "'x', 1"),
+        ("transforms: {'*': [global_cmvn]}\nglobal_cmvn: 3\n", "stats_npz_path"),
         ("prepend_tgt_lang_tag_as_bos: true\n", "prepend_tgt_lang_tag_as_bos"),
     ):  # fmt: skip
         yaml.write_text(text)
