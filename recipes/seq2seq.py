@@ -9,7 +9,8 @@ Takes TOML files, of which the later win, and key=value overrides. Targets are j
 data.targets is an output folder of `speechssl units` or a file with a line `id 17 4 ...` each; without it they are the
 corpus' texts. `tasks` in the settings are auxiliary; data.tasks names their texts (`task=FILE` with a line `id text`
 each, or "source": the corpus' own), whose characters are their symbols. decoder.checkpoint is what `recipes.unit_bart`
-trained; settings.trained says what of a pretrained encoder and decoder goes on learning.
+trained; settings.trained says what of a pretrained encoder and decoder goes on learning. data.reduced=false with
+settings.decoder.stack=N: units of all frames, N of them in one step (recipes/conf/s2ut_stacked.toml).
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll` of the validation),
@@ -239,7 +240,8 @@ def open_data(run: Run, targets: Targets, encoder: nn.Module, card: EncoderCard,
             units = read_units(Path(run.data.valid_targets), reduced=run.data.reduced, size=targets.num_symbols)
         assert units is not None
         found, what = dict(units.of), "target"
-    most = config.build(seq2seq.DecoderShape, run.settings.get("decoder", {})).max_positions - 1  # and the end
+    shape = config.build(seq2seq.DecoderShape, run.settings.get("decoder", {}))
+    most = shape.max_positions * shape.stack - 1  # and the end
     data = with_targets(data, found, most=most, longest_s=run.data.batching.crop_s, what=what, refused=refused)
     for name, vocabulary in targets.tasks.items():
         source = run.data.tasks[name] if training else run.data.valid_tasks.get(name, run.data.tasks[name])

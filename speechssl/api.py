@@ -73,14 +73,14 @@ def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recogn
     return load_recognizer(spec, language=language)
 
 
-def load_translator(folder: str | Path) -> "Seq2Seq":
-    """A sequence-to-sequence model that recipes.seq2seq made: called with a recording it gives its units or its text.
+def load_translator(spec: str | Path) -> "Seq2Seq":
+    """A sequence-to-sequence model that recipes.seq2seq made, or a file of fairseq's speech-to-unit models.
 
-    `hypotheses` gives the n best of several recordings.
+    Called with a recording it gives its units or its text; `hypotheses` gives the n best of several recordings.
     """
-    from speechssl.generation.model import Seq2Seq
+    from speechssl.generation.model import load_translator
 
-    return Seq2Seq.load(folder)
+    return load_translator(spec)
 
 
 def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "bf16"] = "fp32") -> "Vocoder":

@@ -6,7 +6,8 @@
 #   --units default       unit model of the targets: a folder, or a built-in one; --num-units 100: k-means of the target
 #                         language's training speech on the built-in encoder instead
 #   --systems "..."       each is scratch, or joined by + of: multitask (CTC heads for source and target text), ssl (the built-in
-#                         encoder), bart (the decoder of a unit-BART), lna (of the decoder norms and attention alone are trained)
+#                         encoder), bart (the decoder of a unit-BART), lna (of the decoder norms and attention alone are trained),
+#                         stacked (units of all frames, five in a step)
 #   --monolingual "..."   LANGUAGE=SPEECH ...: more speech of either language, whose units the unit-BART learns along with training's
 #   --subset 0            pairs of training (0: all); --learned true: scores are those of the pairs it was trained on
 #   --overfit N           can it learn at all: N pairs without dropout and smoothing, scored on themselves, in EXP/overfit-N
@@ -108,7 +109,8 @@ if at_stage 3 "source speech, target units -> translators"; then
           ;;
         bart) options+=("decoder={checkpoint=\"$exp/unit_bart/decoder\"}") inputs+=("$exp/unit_bart") ;;
         lna) options+=(settings.trained=lna_d) ;;
-        *) echo "$0: systems are made of scratch, multitask, ssl, bart and lna, not of $part" >&2; exit 2 ;;
+        stacked) options+=(data.reduced=false settings.decoder.stack=5) ;;
+        *) echo "$0: systems are made of scratch, multitask, ssl, bart, lna and stacked, not of $part" >&2; exit 2 ;;
       esac
     done
     once "$exp/train/$system" "${inputs[@]}" -- python -m recipes.seq2seq "$conf" run="$exp/train/$system" \

@@ -65,6 +65,8 @@ def check(model: Seq2Seq, to: Kind | None, vocoder: Vocoder | None) -> Kind:
         if spoken.num_units != model.parts.model.config.num_symbols:
             raise DataError(f"this vocoder speaks {spoken.num_units} units, the model says "
                             f"{model.parts.model.config.num_symbols}: they are not the same")  # fmt: skip
+        if model.output.unit_model is None and not spoken.sha256:
+            return to  # both from elsewhere: who gives the two says that they belong together
         if model.output.unit_model is None:
             raise DataError("the model's card does not say which unit model its units are of, so no vocoder is known "
                             "to speak them: train it on an output folder of speechssl units")  # fmt: skip

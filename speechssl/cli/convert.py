@@ -5,6 +5,7 @@
     speechssl convert facebook/wav2vec2-base exp/w2v2-fs2 --to fairseq2
     speechssl convert facebook/wav2vec2-base exp/w2v2-units --to unit-model
     speechssl convert exp/dinosr exp/dinosr-units --to unit-model --layer 5
+    speechssl convert s2ut_transformer.pt exp/s2ut
     speechssl convert unit_hifigan/ exp/vocoder --to vocoder
     speechssl convert exp/vocoder exp/vocoder-onnx --to onnx
 
@@ -17,6 +18,9 @@ Tensors that only training or a head needs are left out and named.
 that predict units they were given: hubert, wavlm, augmentation_invariant. wav2vec 2.0's codebooks quantize the front
 end, so that is all of the encoder that goes along; dinosr has one codebook for each of its teacher's last blocks, and
 --layer says which.
+
+A speech-to-unit translator of fairseq (s2ut_transformer, s2ut_conformer) becomes a folder for `speechssl translate`.
+Of what lies beside it config.yaml says how features are normalised, config_multitask.yaml where multitask heads look.
 
 --to vocoder: SRC is a folder with config.json and one checkpoint of a CodeHiFiGAN (fairseq, textlesslib). --to onnx:
 SRC is a unit vocoder, that one or ours; DST gets vocoder.onnx and the card.
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from speechssl import convert
-    from speechssl.convert import describe, export
+    from speechssl.convert import describe, export, s2ut
 
     destination = export.free_place(Path(args.destination).expanduser())
     if args.to == "unit-model":
@@ -65,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--layer has no effect on --to {args.to}")
     if args.to in ("vocoder", "onnx"):
         return _vocoder(args, destination)
+    if args.to == "speechssl" and s2ut.is_file(Path(args.source).expanduser()):
+        return _translator(args, destination)
     normalize = None if args.normalize is None else args.normalize == "yes"
     loaded = convert.load(args.source, revision=args.revision, offline=args.offline, normalize=normalize)
     notes = export.write(destination, loaded.pretrained, args.to)
@@ -74,6 +80,28 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(values, indent=2, ensure_ascii=False))
     else:
         print("\n".join([*describe.lines(values), f"{'written':<12}{destination} ({args.to})"]))
+    return 0
+
+
+def _translator(args: argparse.Namespace, destination: "Path") -> int:
+    """fairseq's to our folder."""
+    import json
+    from pathlib import Path
+
+    from speechssl.cli import _translator_report
+    from speechssl.convert import export, s2ut
+    from speechssl.generation.model import of_fairseq
+
+    if args.normalize or args.revision:
+        raise ConfigError("--normalize and --revision have no effect on a translator")
+    found = s2ut.load(Path(args.source).expanduser())
+    model = of_fairseq(found)
+    with export.filling(destination) as work:
+        model.save(work)
+    values = _translator_report.describe(model, found.dropped, found.notes)
+    values |= {"destination": str(destination), "to": args.to}
+    lines = [*_translator_report.lines(values), f"{'written':<12}{destination} ({args.to})"]
+    print(json.dumps(values, indent=2, ensure_ascii=False) if args.json else "\n".join(lines))
     return 0
 
 

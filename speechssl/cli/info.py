@@ -1,9 +1,10 @@
-"""What an encoder, a unit model or a k-means is: sizes, frame rate, normalisation, hash, advice.
+"""What an encoder, a unit model, a k-means or a translator is: sizes, frame rate, normalisation, hash, advice.
 
     speechssl info hubert-base-ls960          # what is known of it; more once it is in the cache
     speechssl info hubert_base_ls960.pt       # any checkpoint that `convert` reads
     speechssl info exp/units/model            # a unit model
     speechssl info exp/bpe                    # a piece model
+    speechssl info exp/s2ut/model             # a translator, or fairseq's file of one
     speechssl info --known                    # the released checkpoints that have a short name
 
 Names are looked up without the network unless --download is given.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speechssl.convert.known import KnownCheckpoint
 
-SUMMARY = "what an encoder or unit model is"
+SUMMARY = "what an encoder, unit model or translator is"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +65,8 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     path = Path(args.what).expanduser()
     if (path / MODEL_FILE).is_file():
         return _pieces(path)
+    if (translator := _translator(path)) is not None:
+        return translator
     if (path / "card.json").is_file() or (args.what == "default" and not path.exists()):
         return _unit_model(args.what)
     if path.exists():
@@ -74,6 +77,30 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     if found := known.find_kmeans(args.what):
         return _known_kmeans(args.what, found)
     return _encoder(args, known.find(args.what))
+
+
+def _translator(path: Any) -> tuple[dict[str, Any], list[str]] | None:
+    """Of a sequence-to-sequence model, ours or fairseq's; None for anything else."""
+    from speechssl.convert import s2ut
+
+    if not s2ut.is_file(path) and not (path / "card.json").is_file():
+        return None
+    from speechssl import files
+    from speechssl.cli import _translator_report
+    from speechssl.generation.model import FORMAT, Seq2Seq, of_fairseq
+
+    if path.is_file():
+        found = s2ut.load(path)
+        values = _translator_report.describe(of_fairseq(found), found.dropped, found.notes)
+        return values, _translator_report.lines(values)
+    try:
+        card = files.read_json(path / "card.json", most=16 << 20)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        return None
+    values = _translator_report.describe(Seq2Seq.load(path))
+    return values, _translator_report.lines(values)
 
 
 def _encoder(args: argparse.Namespace, entry: "KnownCheckpoint | None") -> tuple[dict[str, Any], list[str]]:

@@ -4,9 +4,12 @@
     speechssl translate data/test --model exp/st/model -o out --beam 10            out/text, of a model that says text
     speechssl translate data/test --model exp/s2ut/model -o out --to speech --vocoder exp/vocoder
                                                                 out/units and out/speech, a Kaldi data dir of WAV files
+    speechssl translate data/test --model s2ut.pt -o out        a speech-to-unit model of fairseq
 
-The vocoder must be one of the model's own units: both cards hold the unit model's hash. Utterances that cannot be used,
-those of more than a minute among them, are in OUT/failures.tsv with their reason.
+The vocoder must be one of the model's own units: both cards hold the unit model's hash. Files from elsewhere hold none:
+where neither does, the number of units must agree, and that they are the same ones is yours to know.
+
+Utterances that cannot be used, those of more than a minute among them, are in OUT/failures.tsv with their reason.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could be used.
 """
@@ -22,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """INPUT, -o, the models, how it is searched."""
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new output folder")
-    parser.add_argument("--model", required=True, metavar="DIR", help="folder model/ of a run of recipes.seq2seq")
+    parser.add_argument("--model", required=True, metavar="MODEL",
+                        help="folder model/ of a run of recipes.seq2seq, or fairseq's s2ut_*.pt")  # fmt: skip
     parser.add_argument("--to", choices=("speech", "units", "text"), help="default: what the model says")
     parser.add_argument("--vocoder", metavar="DIR", help="of the model's units, for --to speech")
     parser.add_argument("--beam", type=int, default=5, metavar="W", help="hypotheses that go on (default 5)")
@@ -49,14 +53,14 @@ def run(args: argparse.Namespace) -> int:
 
     from speechssl.cli._translation import translate
     from speechssl.decoders.search import Search
-    from speechssl.generation.model import Seq2Seq
+    from speechssl.generation.model import load_translator
     from speechssl.units import vocoder as vocoders
 
     torch.set_num_threads(max(1, args.threads))
     search = Search(beam=args.beam, num_best=args.num_best, max_tokens=args.max_tokens, min_tokens=args.min_tokens,
                     max_per_frame=args.max_per_frame, length_penalty=args.length_penalty,
                     no_repeat=args.no_repeat)  # fmt: skip
-    model = Seq2Seq.load(args.model).to(args.device)
+    model = load_translator(args.model).to(args.device)
     vocoder = None if args.vocoder is None else vocoders.load(args.vocoder)
     report = translate(_extraction.open_input(args), args.output, model, search, ctc_weight=args.ctc_weight,
                        to=args.to, vocoder=vocoder)  # fmt: skip

@@ -38,7 +38,7 @@ def load(tree: Mapping[Any, Any], *, where: str, normalization: Normalization, n
     source = "s3prl" if is_s3prl(tree) else "fairseq"
     state = tree["model_weight"] if source == "s3prl" else tree["model"]
     tensors, dropped = _encoder_tensors(state, where)
-    settings = _settings(tree, where)
+    settings = settings_of(tree, where)
     decided = normalization.decide(_normalize(settings), where)
     if fairseq_wav2vec.is_state(tensors):
         return fairseq_wav2vec.load(tensors, settings["model"], dropped, where=where, normalization=decided, name=name)
@@ -66,7 +66,7 @@ def _encoder_tensors(state: object, where: str) -> tuple[dict[str, Tensor], tupl
     return tensors, (*outside, *averages)
 
 
-def _settings(tree: Mapping[Any, Any], where: str) -> dict[str, Any]:
+def settings_of(tree: Mapping[Any, Any], where: str) -> dict[str, Any]:
     """Everything said about task and model, as `{"task": {...}, "model": {...}}`."""
     if is_s3prl(tree):
         return {"task": _table(plain(tree["task_cfg"])), "model": _table(plain(tree["model_cfg"]))}

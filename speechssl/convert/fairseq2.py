@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechssl import files as plain_files
 from speechssl.convert import files, inferred, pickle_reader, tables, weights
 from speechssl.convert.normalization import Normalization
 from speechssl.encoders.pretrained import Pretrained
@@ -21,8 +20,6 @@ _MARK = "encoder_frontend.feature_extractor.layers.0.conv.weight"
 _FAMILIES = ("wav2vec2", "wav2vec2_asr")
 _HEADS_OF_ARCH = {"base": 12, "large": 16, "large_lv60k": 16}
 _SIZES = {"model_dim": "dim", "ffn_inner_dim": "ffn_dim", "num_encoder_layers": "num_layers"}
-_MOST_YAML = 2**16  # bytes; the loader is slow
-_MOST_BRACKETS = 500
 
 
 def is_state_dict(tree: Mapping[Any, Any]) -> bool:
@@ -39,7 +36,7 @@ def find_weights(folder: Path) -> Path | None:
             if len(shards) > 1:
                 raise CheckpointError(f"{root}: the weights are split over devices; merge them with fairseq2 first")
             return shards[0]
-    cards = [path for path in folder.glob("*.yaml") if _read_card(path).get("model_family") in _FAMILIES]
+    cards = [path for path in folder.glob("*.yaml") if files.read_yaml(path).get("model_family") in _FAMILIES]
     named = sorted([*folder.glob("*.safetensors"), *folder.glob("*.pt")])
     return named[0] if cards and len(named) == 1 else None
 
@@ -102,21 +99,5 @@ def _card_of(path: Path) -> dict[str, Any]:
         path.name.startswith("sdp_") and len(path.parents) > 4
     ):  # model.yaml / step_N / model / pp_00 / tp_00 / sdp_00.pt
         places += [path.parents[4] / "model.yaml"]
-    cards = (_read_card(place) for place in places if place.is_file())
+    cards = (files.read_yaml(place) for place in places if place.is_file())
     return next((card for card in cards if card.get("model_family") in _FAMILIES), {})
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    """The first document of a YAML file, by the loader that makes plain values only."""
-    import yaml  # comes with huggingface_hub
-
-    try:
-        text = plain_files.read_text(path, most=_MOST_YAML)
-        if text.count("[") + text.count("{") > _MOST_BRACKETS:  # the scanner's time is their square
-            raise CheckpointError(f"{path}: nested too deeply for an asset card")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise CheckpointError(f"{path}: YAML aliases, with which a few lines stand for any amount, are not read")
-        card = next(yaml.safe_load_all(text), None)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path}: not a readable asset card: {error}") from error
-    return card if isinstance(card, dict) else {}

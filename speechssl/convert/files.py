@@ -10,6 +10,8 @@ from speechssl.convert import pickle_reader
 from speechssl.errors import CheckpointError
 
 _MOST_JSON = 16 * 2**20  # bytes; the index of the largest model is far below
+_MOST_YAML = 2**16  # bytes; the loader is slow
+_MOST_BRACKETS = 500
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -23,6 +25,25 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: a JSON object was expected, found {type(values).__name__}")
     return values
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The first document of a YAML file, by the loader that makes plain values only; {} where it is no mapping.
+
+    Raises CheckpointError.
+    """
+    import yaml
+
+    try:
+        text = files.read_text(path, most=_MOST_YAML)
+        if text.count("[") + text.count("{") > _MOST_BRACKETS:  # the scanner's time is their square
+            raise CheckpointError(f"{path}: nested too deeply for settings of a model")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise CheckpointError(f"{path}: YAML aliases, with which a few lines stand for any amount, are not read")
+        values = next(yaml.safe_load_all(text), None)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path}: not readable YAML: {error}") from error
+    return values if isinstance(values, dict) else {}
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

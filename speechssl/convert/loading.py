@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from speechssl import encoders
-from speechssl.convert import download, fairseq, fairseq2, files, huggingface, known, pickle_reader, soft_vc, torchaudio
+from speechssl.convert import (
+    download,
+    fairseq,
+    fairseq2,
+    files,
+    huggingface,
+    known,
+    pickle_reader,
+    s2ut,
+    soft_vc,
+    torchaudio,
+)
 from speechssl.convert.normalization import Normalization
 from speechssl.convert.weights import Loaded
 from speechssl.encoders import pretrained as native
@@ -104,6 +115,9 @@ def _load_tree(tree: Any, path: Path, found: known.KnownCheckpoint | None, norma
         raise CheckpointError(f"{path}: holds a {type(tree).__name__}, not a checkpoint")
     if fairseq2.is_state_dict(tree):
         return fairseq2.load(tree, path, normalization=normalization)
+    if s2ut.is_tree(tree):
+        raise CheckpointError(f"{path}: a translator of speech, not an encoder: speechssl translate --model and "
+                              "load_translator take it as it is, speechssl convert makes a folder of it")  # fmt: skip
     if fairseq.is_tree(tree):
         return fairseq.load(tree, where=str(path), normalization=normalization, name=path.name)
     if torchaudio.is_state_dict(tree):

@@ -5,9 +5,9 @@ slice along one dimension (the kernel's time axis in wav2vec 2.0's positional co
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from speechssl.convert import keys
 from speechssl.encoders.pretrained import EncoderCard, Pretrained, build_empty
 from speechssl.errors import CheckpointError
 
+M = TypeVar("M", bound=torch.nn.Module)
 _WEIGHT_NORM = (
     (".weight_g", ".weight_v"),
     (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
@@ -96,16 +97,32 @@ def build_encoder(
         model = build_empty(family, values)
         if not 0 < model.hop <= model.sample_rate:  # shapes show kernels, not strides
             raise CheckpointError(f"{where}: strides of {model.hop} samples in all cannot be right")
-        keys.check_complete(tensors, model.state_dict(), where=where)
-        held = {
-            name: _as_parameter(tensors[name], like, f"{where}: {name}") for name, like in model.state_dict().items()
-        }
+        held = _held(model, tensors, where)
         if not {name for name, _ in model.named_buffers()} <= set(held):
             model = encoders.build(family, values)  # it computes buffers of its own
             model.load_state_dict(held, strict=True)
         else:
             model.load_state_dict(held, strict=True, assign=True)
     return model.eval().requires_grad_(False)
+
+
+def build(make: Callable[[], M], tensors: Mapping[str, Tensor], *, where: str) -> M:
+    """What `make` makes, in eval mode, with these float32 weights; all its buffers are among them.
+
+    Checked without memory first, as `build_encoder` does. Raises CheckpointError.
+    """
+    with _as_checkpoint_error(where):
+        with torch.device("meta"):
+            model = make()
+        model.load_state_dict(_held(model, tensors, where), strict=True, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _held(model: torch.nn.Module, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Copies of our own, for a model without memory; their names and shapes are its own."""
+    wanted = model.state_dict()
+    keys.check_complete(tensors, wanted, where=where)
+    return {name: _as_parameter(tensors[name], like, f"{where}: {name}") for name, like in wanted.items()}
 
 
 @contextlib.contextmanager

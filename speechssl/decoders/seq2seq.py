@@ -10,6 +10,7 @@ B utterances, T frames, L symbols of a target, V symbols.
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from speechssl.decoders import transformer
@@ -35,6 +36,8 @@ class DecoderShape:
     first_position: int = 0
     scale_embedding: bool = True
     tied: bool = True
+    silent: int = 0
+    stack: int = 1
 
     def config(self, num_symbols: int) -> transformer.Config:
         """With V symbols."""
@@ -59,6 +62,8 @@ class Task:
             raise ConfigError(f"a task needs a name, weight > 0, layer >= 0 and num_symbols >= 0, got {self}")
         if self.side == "decoder" and self.kind != "ctc":
             raise ConfigError(f"task {self.name}: on the decoder's side there is CTC only")
+        if self.decoder.stack != 1:
+            raise ConfigError(f"task {self.name}: stacks are for units of the target, not for a task's symbols")
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,8 @@ class Config:
 class Scores:
     """What the model says of a batch in training."""
 
-    logits: Tensor  # [B, L + 1, V + 1] of each symbol and the end
-    targets: Tensor  # [B, L + 1] with the end, V behind it
+    logits: Tensor  # [B, L', V + 1] of each symbol and the end; L' > L, a multiple of the decoder's stack
+    targets: Tensor  # [B, L'] with the end, V behind it
     target_lengths: Tensor  # [B], the end counted
     states: Tensor  # [B, T, D] the adaptor's output
     lengths: Tensor  # [B] its frames
@@ -149,22 +154,24 @@ class Model(nn.Module):
         config = self.config
         states, lengths = self.adaptor.states(frames, lengths)
         output = states[-1]
-        wanted, sizes = _ended(targets, self.decoder.end)
-        inner = self.decoder.states(shifted(wanted, self.decoder.end), output, lengths)
+        stack = config.decoder.stack
+        wanted, sizes = _ended(targets, self.decoder.end, stack)
+        inner = self.decoder.states(shifted(wanted, self.decoder.end, stack), output, lengths)
+        steps = -torch.div(-sizes, stack, rounding_mode="floor")
         found = {}
         for task in config.tasks:
             head = self.heads[task.name]
             here = states if task.side == "adaptor" else inner
             x = here[task.layer] if task.layer else here[-1] if task.side == "adaptor" else self.decoder.norm(here[-1])
             if task.kind == "ctc":
-                counts = lengths if task.side == "adaptor" else sizes
+                counts = lengths if task.side == "adaptor" else steps
                 found[task.name] = (head(x).float().log_softmax(-1), counts)
             else:
-                own, own_sizes = _ended(tasks[task.name], head.end)
+                own, own_sizes = _ended(tasks[task.name], head.end, 1)
                 found[task.name] = (head(shifted(own, head.end), x, lengths), own_sizes)
         ctc = None if self.ctc is None else self.ctc_log_probs(output)
         return Scores(self.decoder.scores(inner[-1]), wanted, sizes, output, lengths, ctc, found)
 
 
-def _ended(targets: Tensor, end: int) -> tuple[Tensor, Tensor]:
-    return with_end(targets.clamp_min(0), (targets >= 0).sum(1), end)
+def _ended(targets: Tensor, end: int, stack: int) -> tuple[Tensor, Tensor]:
+    return with_end(targets.clamp_min(0), (targets >= 0).sum(1), end, stack)

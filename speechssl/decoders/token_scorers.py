@@ -4,7 +4,7 @@ Joint decoding in one pass (Watanabe et al. 2017, "Hybrid CTC/attention architec
 recognition", IEEE JSTSP 11(8), section III-C): a hypothesis has the score (1 - λ) log p_attention + λ log p_ctc, where
 p_ctc of what has not ended is the probability of all label sequences that begin with it (Graves 2008, section 7.3).
 
-B utterances, S frames, W hypotheses, V symbols.
+B utterances, S frames, W hypotheses, V symbols, N symbols of a decoder's step.
 """
 
 import torch
@@ -19,23 +19,45 @@ _NEVER = -1e30  # logarithm of a probability of 0: sums of it stay finite, so th
 
 
 class Autoregressive:
-    """The log probabilities of a decoder for frames [B, S, C] with lengths [B], or of a language model (None)."""
+    """The log probabilities of a decoder for frames [B, S, C] with lengths [B], or of a language model (None).
+
+    Of a decoder of stacks it runs the network when a stack is full, and gives what that said of the next N symbols one
+    after another. They do not depend on one another, so that a search finds with it what it would find among whole
+    stacks; with a beam of 1 that is the only search that fairseq has for stacks.
+    """
 
     def __init__(self, model: Model, frames: Tensor | None, lengths: Tensor, width: int) -> None:
         self.model = model
         self.state = model.start(frames, None if frames is None else lengths, width=width, batch=len(lengths))
+        self.begun = torch.full((len(lengths), 1, model.config.stack), model.end, device=lengths.device)  # [B, w, n]
+        self.ahead = model.embedding.weight.new_zeros(len(lengths), 1, 0, model.end + 1)  # [B, w, N - n, V + 1]
 
     def step(self, tokens: Tensor) -> Tensor:
         """[B, w, V + 1] after tokens [B, w]."""
-        return self.model.step(tokens, self.state).float().log_softmax(-1)
+        if self.model.config.stack == 1:
+            return self._log_probs(tokens)
+        if not self.ahead.shape[2]:
+            width = self.begun.shape[1]
+            self.ahead = self._log_probs(self.begun.flatten(1)).unflatten(1, (width, -1))
+            self.begun = self.begun[:, :, :0]
+        scores, self.ahead = self.ahead[:, :, 0], self.ahead[:, :, 1:]
+        return scores
+
+    def _log_probs(self, tokens: Tensor) -> Tensor:
+        return self.model.step(tokens, self.state).float().log_softmax(-1)[..., : self.model.end + 1]
 
     def follow(self, parents: Tensor, tokens: Tensor) -> None:
         """See `search.Scorer`."""
         self.state.follow(parents)
+        if self.model.config.stack > 1:
+            rows = torch.arange(len(parents), device=parents.device).unsqueeze(1)
+            self.ahead = self.ahead[rows, parents]
+            self.begun = torch.cat([self.begun[rows, parents], tokens.unsqueeze(-1)], 2)
 
     def keep(self, rows: Tensor) -> None:
         """See `search.Scorer`."""
         self.state.keep(rows)
+        self.ahead, self.begun = self.ahead.index_select(0, rows), self.begun.index_select(0, rows)
 
 
 class CTCPrefix:

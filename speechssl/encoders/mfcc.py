@@ -20,14 +20,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speechssl.errors import ConfigError
 from speechssl.nn.conv import Moments
+from speechssl.nn.kaldi_mel import EPSILON, KaldiMel, log_mels, shaped, without_offset
 from speechssl.nn.lengths import frame_lengths, valid_mask, valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.windows import Grid, RunningMoments
 
-_EPSILON = torch.finfo(torch.float32).eps  # Kaldi's floor under every logarithm
 _BLOCK_FRAMES = 256  # frames worked on at once: what fits into the cache is 1.6 times as fast, and bounds memory
 _WINDOW_FRAMES = 4096  # of a long recording at once, for its moments
 
@@ -54,10 +53,6 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        nyquist = self.sample_rate / 2
-        high = self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
-        if not 0 <= self.low_freq < high <= nyquist:
-            raise ConfigError(f"mel range {self.low_freq}..{high} Hz does not lie in 0..{nyquist} Hz")
         if not 1 <= self.num_ceps <= self.num_mels:
             raise ConfigError(f"num_ceps={self.num_ceps} must be 1..num_mels={self.num_mels}")
         if self.num_mels > 1000 or self.sample_rate > 192_000 or self.deltas * self.delta_window > 100:
@@ -68,6 +63,13 @@ class Config:
             raise ConfigError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be within 0..10000")
         if min(round(self.sample_rate * self.window_ms / 1000), round(self.sample_rate * self.hop_ms / 1000)) < 1:
             raise ConfigError(f"window_ms={self.window_ms} and hop_ms={self.hop_ms} must each be at least one sample")
+        _ = self.mel  # refuses a range without meaning
+
+    @property
+    def mel(self) -> KaldiMel:
+        """The filter bank under the cepstra."""
+        window = round(self.sample_rate * self.window_ms / 1000)
+        return KaldiMel(self.sample_rate, window, self.num_mels, self.low_freq, self.high_freq, self.preemphasis)
 
 
 class Model(nn.Module):
@@ -167,56 +169,25 @@ def normalize_channels(frames: Tensor, moments: Moments) -> Tensor:
 
     differs: Kaldi subtracts the mean only, and before the deltas; here all channels weigh the same in a k-means.
     """
-    scale = moments.var.clamp_min(_EPSILON).rsqrt()
+    scale = moments.var.clamp_min(EPSILON).rsqrt()
     return (frames - moments.mean.unsqueeze(1)) * scale.unsqueeze(1)
 
 
 def _cepstra(windows: Tensor, config: Config) -> Tensor:
     """Cepstra [B, T, num_ceps] float64 of windows [B, T, W]."""
-    table = _tables(config)
-    samples = windows.double() * 32768
-    samples = samples - samples.mean(-1, keepdim=True)
+    samples = without_offset(windows)
     energy = samples.square().sum(-1)
-    previous = torch.cat([samples[..., :1], samples[..., :-1]], dim=-1)
-    samples = (samples - config.preemphasis * previous) * table["window"].to(samples.device)
+    samples = shaped(samples, config.mel)
     if not config.raw_energy:
         energy = samples.square().sum(-1)
-    fft_length = 1 << (samples.shape[-1] - 1).bit_length()
-    power = torch.view_as_real(torch.fft.rfft(samples, n=fft_length)).square().sum(-1)
-    mels = (power @ table["mel_filters"].to(samples.device)).clamp_min(_EPSILON).log()
-    cepstra = mels @ table["cosines"].to(samples.device)
+    cepstra = log_mels(samples, config.mel) @ _liftered_dct(config).to(samples.device)
     if config.use_energy:
-        cepstra[..., 0] = energy.clamp_min(max(_EPSILON, config.energy_floor)).log()
+        cepstra[..., 0] = energy.clamp_min(max(EPSILON, config.energy_floor)).log()
     return cepstra
 
 
 @functools.cache
 @torch.inference_mode(False)  # kept: gradients may be wanted after inference
-def _tables(config: Config) -> dict[str, Tensor]:
-    """Window, mel filters and liftered DCT, float64. A cache, not buffers: `model.half()` must not round them."""
-    length = round(config.sample_rate * config.window_ms / 1000)
-    hann = torch.hann_window(length, periodic=False, dtype=torch.float64)
-    return {
-        "window": hann.pow(0.85),  # "Povey"
-        "mel_filters": _mel_filters(config, 1 << (length - 1).bit_length()),
-        "cosines": _liftered_dct(config),
-    }
-
-
-def _mel_filters(config: Config, fft_length: int) -> Tensor:
-    """Triangles equally spaced and linear in mel, [fft_length / 2 + 1, num_mels]; the Nyquist bin is unused."""
-
-    def mel(hertz: Tensor | float) -> Tensor:
-        return 1127.0 * torch.log1p(torch.as_tensor(hertz, dtype=torch.float64) / 700.0)
-
-    high = config.high_freq if config.high_freq > 0 else config.sample_rate / 2 + config.high_freq
-    step = (mel(high) - mel(config.low_freq)) / (config.num_mels + 1)
-    left = mel(config.low_freq) + step * torch.arange(config.num_mels, dtype=torch.float64)
-    bins = mel(torch.arange(fft_length // 2) * (config.sample_rate / fft_length)).unsqueeze(1)
-    rising, falling = (bins - left) / step, (left + 2 * step - bins) / step
-    return F.pad(torch.minimum(rising, falling).clamp_min(0), (0, 0, 0, 1))
-
-
 def _liftered_dct(config: Config) -> Tensor:
     """Orthonormal DCT-II times the cepstral lifter, [num_mels, num_ceps]."""
     orders = torch.arange(config.num_ceps, dtype=torch.float64)

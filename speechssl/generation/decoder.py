@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from speechssl import config
 from speechssl.decoders import transformer
 from speechssl.errors import CheckpointError
 from speechssl.generation import stored
@@ -30,7 +29,7 @@ class DecoderCard:
 
     def hashed(self, model: transformer.Model) -> "DecoderCard":
         """With the identity of a model: all that decides what it says."""
-        head = [FORMAT, config.to_dict(self.decoder), self.memory_dim, self.reduced, self.unit_model]
+        head = [FORMAT, stored.plain_decoder(self.decoder), self.memory_dim, self.reduced, self.unit_model]
         return replace(self, sha256=stored.digest(head, model))
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from speechssl import config
+from speechssl.convert import s2ut
 from speechssl.decoders import seq2seq
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Hypothesis, Search
@@ -101,7 +102,7 @@ class Seq2Seq:
     @cached_property
     def sha256(self) -> str:
         """Identity: over encoder, normalisation, layer, model, weights and what symbols are."""
-        card, model = self.encoder_card, config.to_dict(self.parts.model.config)
+        card, model = self.encoder_card, stored.plain_model(self.parts.model.config)
         normal = [card.family, card.config, card.normalize, card.normalize_eps if card.normalize else None]
         return stored.digest([FORMAT, normal, self.layer, model, config.to_dict(self.output)], self.parts)
 
@@ -192,6 +193,18 @@ class Seq2Seq:
         if found.sha256 != card.sha256:
             raise CheckpointError(f"{path}: card.json does not describe the files beside it; they were changed")
         return found
+
+
+def load_translator(spec: str | Path) -> Seq2Seq:
+    """A folder that `Seq2Seq.save` wrote, or a file of fairseq's speech-to-unit models. Raises CheckpointError."""
+    path = Path(spec)
+    return of_fairseq(s2ut.load(path)) if path.is_file() else Seq2Seq.load(path)
+
+
+def of_fairseq(found: s2ut.LoadedTranslator) -> Seq2Seq:
+    """The model of a converted checkpoint. What made its units is not known."""
+    return Seq2Seq(found.encoder.encoder, found.encoder.card, found.model, Output("units", found.reduced),
+                   name=found.name)  # fmt: skip
 
 
 def search_states(

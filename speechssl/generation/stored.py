@@ -9,9 +9,12 @@ import torch
 from torch import nn
 
 from speechssl import config, files
+from speechssl.decoders import seq2seq, transformer
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders.pretrained import write_tensors
 from speechssl.errors import CheckpointError
+from speechssl.nn import adaptor
+from speechssl.units.vocoder import without
 
 T = TypeVar("T")
 _MOST_JSON = 16 << 20  # bytes
@@ -24,6 +27,19 @@ def digest(head: Any, module: nn.Module) -> str:
         found.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def plain_model(model: seq2seq.Config) -> dict[str, Any]:
+    """A config's values for `digest`, without settings that came later and have no effect."""
+    values = config.to_dict(model)
+    tasks = [{**task, "decoder": without(task["decoder"], transformer.LATER)} for task in values["tasks"]]
+    return {**values, "adaptor": without(values["adaptor"], adaptor.LATER),
+            "decoder": without(values["decoder"], transformer.LATER), "tasks": tasks}  # fmt: skip
+
+
+def plain_decoder(decoder: transformer.Config) -> dict[str, Any]:
+    """The same of a decoder alone."""
+    return without(config.to_dict(decoder), transformer.LATER)
 
 
 def write(folder: Path, module: nn.Module, card: Any, vocabulary: Vocabulary | None = None) -> None:

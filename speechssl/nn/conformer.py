@@ -18,6 +18,7 @@ from speechssl.nn.attention import Attention
 from speechssl.nn.conv import TimeNorm
 from speechssl.nn.lengths import zero_padding
 from speechssl.nn.relative_attention import RelativeAttention, relative_sinusoids
+from speechssl.nn.rotary_attention import RotaryAttention, rotations
 from speechssl.nn.transformer import FeedForward, Transformer
 
 Norm = Literal["layer", "batch", "group"]
@@ -114,19 +115,24 @@ class ConformerBlock(nn.Module):
 
 
 class Conformer(Transformer):
-    """A stack of conformer blocks. relative: relative positions; without them, the order is the convolutions' alone.
+    """A stack of conformer blocks. relative, rotary: positions; without any, the order is the convolutions' alone.
 
     outer_norm: a layer norm after the last block, although each block ends with one (wav2vec 2.0 conformers have it).
     """
 
     def __init__(
         self, *, dim: int, ffn_dim: int, num_layers: int, num_heads: int, kernel: int = 31, norm: Norm = "layer",
-        bias: bool = True, relative: bool = True, conv_first: bool = False, outer_norm: bool = False, eps: float = 1e-5,
+        bias: bool = True, relative: bool = True, rotary: bool = False, conv_first: bool = False,
+        outer_norm: bool = False, eps: float = 1e-5,
     ) -> None:  # fmt: skip
+        if relative and rotary:
+            raise ConfigError("a conformer's positions are relative or rotary, not both")
+        if rotary and dim // num_heads % 2:
+            raise ConfigError(f"rotary positions need heads of an even number of channels, got {dim} / {num_heads}")
         super().__init__(dim=dim, ffn_dim=ffn_dim, num_layers=0, num_heads=num_heads, norm_first=True, eps=eps,
                          norm=outer_norm)  # fmt: skip
-        make = RelativeAttention if relative else Attention
-        self.relative, self.dim = relative, dim
+        make = RelativeAttention if relative else RotaryAttention if rotary else Attention
+        self.relative, self.rotary, self.dim = relative, rotary, dim
         self.layers = nn.ModuleList(
             ConformerBlock(make(dim, num_heads), dim=dim, ffn_dim=ffn_dim, kernel=kernel, norm=norm, bias=bias,
                            conv_first=conv_first, eps=eps)
@@ -134,8 +140,10 @@ class Conformer(Transformer):
         )  # fmt: skip
 
     def positions(self, num_frames: int) -> Tensor | None:
-        """The embeddings of distances [2 T - 1, C]."""
-        if not self.relative or not len(self.layers):
+        """The embeddings of distances [2 T - 1, C], or rotations [2, T, C / H]."""
+        if not len(self.layers):
             return None
-        weight = self.layers[0].attention.position.weight
-        return relative_sinusoids(num_frames, self.dim).to(weight)
+        attention = self.layers[0].attention
+        if self.rotary:
+            return rotations(num_frames, self.dim // attention.num_heads).to(attention.query.weight)
+        return relative_sinusoids(num_frames, self.dim).to(attention.query.weight) if self.relative else None

@@ -8,12 +8,13 @@ B utterances, S samples, T frames, C channels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
 from speechssl.nn.conv import ConvStack, Moments, TimeNorm
+from speechssl.nn.fbank_frontend import FbankFrontEnd
 from speechssl.nn.lengths import valid_or_none, wav_lengths, zero_padding
 from speechssl.nn.mel_frontend import MelFrontEnd
 from speechssl.nn.positional import ConvPosition, NoPosition, StackedConvPosition
@@ -21,6 +22,7 @@ from speechssl.nn.projection import FeatureProjection
 from speechssl.nn.transformer import Transformer
 from speechssl.nn.windows import conv_moments
 
+FrontEnd = MelFrontEnd | FbankFrontEnd  # frames by a fixed transform
 WAV2VEC2_CONV = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
@@ -105,15 +107,13 @@ class SpeechEncoder(nn.Module):
 
     attends: ClassVar[bool] = True  # whether blocks mix frames by attention alone; False: by convolutions, too
 
-    def __init__(
-        self, config: Blocks, *, transformer: Transformer | None = None, conv: MelFrontEnd | None = None
-    ) -> None:
+    def __init__(self, config: Blocks, *, transformer: Transformer | None = None, conv: FrontEnd | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config: Any = config  # of a family without blocks one of its own
         self.sample_rate = config.sample_rate
         self.dim = config.dim
         eps = config.layer_norm_eps
-        self.conv: ConvStack | MelFrontEnd
+        self.conv: ConvStack | FrontEnd
         if isinstance(config, Architecture):
             self.conv = ConvStack(config.conv_layers, norm=config.conv_norm, bias=config.conv_bias)
         elif conv is not None:
@@ -195,9 +195,9 @@ def _position(config: Context) -> nn.Module:
     return ConvPosition(config.dim, kernel=kernel, groups=groups, batch_norm=config.pos_conv_norm == "batch")
 
 
-def front_end_moments(conv: ConvStack | MelFrontEnd, blocks: Iterable[Tensor]) -> Moments | None:
+def front_end_moments(conv: ConvStack | FrontEnd, blocks: Iterable[Tensor]) -> Moments | None:
     """As `SpeechEncoder.recording_moments`, of its front end."""
-    if isinstance(conv, MelFrontEnd):
+    if not isinstance(conv, ConvStack):
         return conv.recording_moments(blocks)
     first = conv.layers[0]
     return conv_moments(blocks, first.conv) if isinstance(first.norm, TimeNorm) else None

@@ -57,6 +57,8 @@ class Objective(nn.Module):
     def __init__(self, encoder: nn.Module, config: Config) -> None:
         super().__init__()
         self.encoder, self.config = encoder.requires_grad_(False), config
+        if config.decoder.stack != 1:
+            raise ConfigError(f"decoder.stack={config.decoder.stack}: unit_bart says one unit in a step")
         dim = config.adaptor.dim
         self.units = UnitInput((config.num_labels,), dim, Augmentation())
         self.tags = nn.Embedding(config.num_languages, dim)

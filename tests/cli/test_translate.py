@@ -104,5 +104,10 @@ def test_units_of_the_vocoders_own_model_are_spoken(folders: tuple[Path, Path], 
                      "20", "--max-per-frame", "0", "--min-tokens", "15", "--to", "speech", "--vocoder", vocoder,
                      "--json"])  # fmt: skip
     assert code == 1
+    vocoders.save(tmp_path / "strange", vocoders.load(vocoder).module, replace(SPOKEN, sha256=""))
+    model(Output("units", True, 50.0), 9).save(tmp_path / "elsewhere")  # neither says whose units: who gives them knows
+    assert cli.main(["translate", str(folders[1]), "--model", str(tmp_path / "elsewhere"), "-o", str(tmp_path / "two"),
+                     "--max-tokens", "20", "--min-tokens", "15", "--to", "speech", "--vocoder",
+                     str(tmp_path / "strange")]) == 1  # fmt: skip
     spoken = [line.split(" ")[0] for line in (out / "speech" / "wav.scp").read_text().splitlines()]
     assert spoken == ["a", "b"] and json.loads((out / "translate.json").read_text())["format"].startswith("speechssl")

@@ -111,7 +111,8 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     assert settings["decoder"]["checkpoint"] == str(exp / "unit_bart" / "decoder")
     assert settings["settings"]["trained"] == "lna_d" and len(settings["settings"]["tasks"]) == 2
     assert "adaptor" in settings["settings"] and settings["encoder"] == {"checkpoint": "default"}
-    run(*command, "--systems", "scratch", "--overfit", "3", "--stop-stage", "3")
-    settings = tomllib.loads((exp / "overfit-3" / "train" / "scratch" / "config.toml").read_text())
+    run(*command, "--systems", "stacked", "--overfit", "3", "--stop-stage", "3")
+    settings = tomllib.loads((exp / "overfit-3" / "train" / "stacked" / "config.toml").read_text())
+    assert settings["settings"]["decoder"]["stack"] == 5 and settings["data"]["reduced"] is False
     assert settings["data"]["train"].endswith("pairs-first3/source") and settings["settings"]["smoothing"] == 0
     assert set(settings["dropout"].values()) == set(settings["settings"]["dropout"].values()) == {0}

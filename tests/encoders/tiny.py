@@ -52,6 +52,7 @@ TINY: dict[str, list[dict[str, Any]]] = {
         {**BASE, "pos_conv_kernel": 5, "pos_conv_depth": 2},
         {**BASE, "num_heads": 8, "norm_first": True},
     ],
+    "fbank": [{"num_mels": 20}, {"num_mels": 20, "cmvn": "global"}, {"num_mels": 16, "cmvn": "none"}],
     "feed_forward": [
         {"family": "hubert", "encoder": BASE},
         {"family": "hubert", "encoder": LARGE},

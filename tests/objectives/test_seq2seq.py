@@ -17,7 +17,7 @@ from tests.encoders import tiny as encoders
 from tests.objectives.test_contract import build, make_batch, rows
 from tests.objectives.tiny import TINY
 
-PLAIN, HYBRID, TASKS = TINY["seq2seq"]
+PLAIN, HYBRID, TASKS, STACKS = TINY["seq2seq"]
 
 
 def cross_entropy(logits: Tensor, target: list[int], smoothing: float) -> Tensor:
@@ -37,8 +37,10 @@ def slow(objective: nn.Module, batch: Any) -> Tensor:
     states, lengths = model.adaptor.states(frames, counts)
     target = [t for t in batch.targets[0].tolist() if t >= 0]
     end = settings.num_symbols
-    decoder = model.decoder
-    logits = decoder(torch.tensor([[end, *target]]), states[-1], lengths)[0].double()
+    decoder, height = model.decoder, settings.decoder.stack
+    whole = [*target, *[end] * (height - len(target) % height)]
+    read = torch.tensor([[*[end] * height, *whole[:-height]]])
+    logits = decoder(read, states[-1], lengths)[0, : len(target) + 1].double()
     loss, count = cross_entropy(logits, [*target, end], settings.smoothing), len(target) + 1
 
     def ctc(x: Tensor, labels: list[int], blank: int) -> Tensor:
@@ -53,7 +55,8 @@ def slow(objective: nn.Module, batch: Any) -> Tensor:
         labels = [t for t in batch.tasks[task.name][0].tolist() if t >= 0]
         head = model.heads[task.name]
         if task.side == "decoder":
-            x = decoder.norm(decoder.states(torch.tensor([[end, *target]]), states[-1], lengths)[-1])
+            x = decoder.norm(decoder.states(read, states[-1], lengths)[-1])
+            assert x.shape[1] == 1 + len(target) // height
             mean = ctc(head(x), labels, task.num_symbols) / len(labels)
         elif task.kind == "ctc":
             mean = ctc(head(states[task.layer or -1]), labels, task.num_symbols) / len(labels)
@@ -64,7 +67,7 @@ def slow(objective: nn.Module, batch: Any) -> Tensor:
     return loss
 
 
-@pytest.mark.parametrize("case", [PLAIN, HYBRID, TASKS], ids=["plain", "hybrid", "tasks"])
+@pytest.mark.parametrize("case", [PLAIN, HYBRID, TASKS, STACKS], ids=["plain", "hybrid", "tasks", "stacks"])
 def test_loss_and_gradients_are_those_of_the_formula(case: Any) -> None:
     objective, batch = build("seq2seq", case).eval(), make_batch(case)
     found = objective(batch)

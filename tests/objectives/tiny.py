@@ -202,6 +202,17 @@ TINY: dict[str, list[Case]] = {
             tasks=("one", "two", "three"),
             draws=False,
         ),
+        Case(
+            {
+                "num_symbols": 5,
+                **SEQUENCES,
+                "decoder": {**SEQUENCES["decoder"], "stack": 4, "silent": 2},
+            },
+            family="fbank",
+            encoder={"num_mels": 20},
+            targets=True,
+            draws=False,
+        ),
     ],
     "transducer": [
         Case(

@@ -174,7 +174,7 @@ def test_a_wrong_setting_is_an_error_that_names_it(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["s2ut", "tiny_s2ut", "aed_asr"])
+@pytest.mark.parametrize("name", ["s2ut", "s2ut_stacked", "tiny_s2ut", "aed_asr"])
 def test_a_config_builds_its_model_and_stores_whole(name: str, tmp_path: Path) -> None:
     run = config.load(Run, CONF / f"{name}.toml")
     symbols = vocabulary.of_characters(["abc"])
@@ -187,3 +187,24 @@ def test_a_config_builds_its_model_and_stores_whole(name: str, tmp_path: Path) -
     assert total < 6e6 if name.startswith("tiny") else 20e6 < total < 40e6
     (tmp_path / "config.toml").write_text(config.to_toml(run), encoding="utf-8")
     assert config.load(Run, tmp_path / "config.toml") == run
+
+
+def test_stacks_of_units_of_all_frames_are_learned_by_heart(tones: Path, tmp_path: Path) -> None:
+    """Nothing is merged or cut off: targets end in every place of a stack."""
+    frames = {name: units.split() for name, _, units in
+              (line.partition(" ") for line in tones.with_suffix(".labels").read_text().splitlines())}  # fmt: skip
+    targets = tmp_path / "units"  # of every third frame, so that they are few
+    kept = {name: units[::3][: 12 + number % 3] for number, (name, units) in enumerate(frames.items())}
+    targets.write_text("".join(f"{name} {' '.join(units)}\n" for name, units in kept.items()))
+    assert len({len(units) % 3 for units in kept.values()}) == 3 and "1 1 1" in targets.read_text()
+    assert train(tmp_path / "run", data__train=tones, data__valid=tones, data__targets=targets, data__reduced=False,
+                 settings__decoder__stack=3, search__beam=2, training__updates=150, training__valid_every=150,
+                 training__save_every=150) == 0  # fmt: skip
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["error_rate"] < 0.05 and result["best_accuracy"] > 0.97
+    model = Seq2Seq.load(tmp_path / "run" / "model")
+    assert not model.output.reduced and model.parts.model.config.decoder.stack == 3
+    stored = {line.split("\t")[0]: line.split("\t")[2] for line in
+              (tmp_path / "run" / "hypotheses.tsv").read_text().splitlines()}  # fmt: skip
+    units = model(tones / "u03.wav", search=Search(beam=2, max_per_frame=1.0, max_tokens=40))
+    assert " ".join(map(str, units.tolist())) == stored["u03"]
