@@ -79,7 +79,7 @@ def speak_all(args: argparse.Namespace, voice: "Voice", speaking: "Speaking") ->
     else:
         model, corpus = UnitModel.load(args.units or "default"), _extraction.open_input(args)
         claimed = resynthesis.identity(corpus, model.hash, voice, speaking, pitch)
-        spoken = resynthesis.of_corpus(corpus, model)
+        spoken = resynthesis.of_corpus(corpus, model, voice)
     show = not args.quiet and sys.stderr.isatty()
     report = resynthesis.resynthesize(spoken, args.output, voice, speaking, claimed, pitch=pitch,
                                       beat=_show if show else lambda done: None)  # fmt: skip
