@@ -89,9 +89,11 @@ if at_stage 1 "target speech -> units"; then
   fi
   if any_has aug; then parts+=("$train+said"); fi
   for part in "${parts[@]}"; do
-    once "$exp/units/$part" "$data/pairs" -- speechssl units "$(folder "$part" target)" --model "$units" --workers "$workers" --quiet -o "$exp/units/$part"
+    made_of="$data/pairs"
+    if [ "$part" = "$train+said" ]; then made_of="$data/said-$train"; fi
+    once "$exp/units/$part" "$made_of" -- speechssl units "$(folder "$part" target)" --model "$units" --workers "$workers" --quiet -o "$exp/units/$part"
     if any_has unit || { [ "$part" = "$train" ] && any_has bart; }; then
-      once "$exp/units/$part-$source" "$data/pairs" -- speechssl units "$(folder "$part" source)" --model "$units" --workers "$workers" --quiet \
+      once "$exp/units/$part-$source" "$made_of" -- speechssl units "$(folder "$part" source)" --model "$units" --workers "$workers" --quiet \
         -o "$exp/units/$part-$source"
     fi
   done
