@@ -205,7 +205,7 @@ def tell(data: TrainingSet, kind: str, folder: Path, log: Log, group: Group) -> 
         log.line(f"  {name}: {reason}")
     if group.first:
         path = folder / "left_out.tsv"
-        before = path.read_text(encoding="utf-8") if kind == "valid" and path.exists() else ""
+        before = path.read_text(encoding="utf-8") if kind != "train" and path.exists() else ""
         lines = "".join(f"{kind}\t{name}\t{reason}\n" for name, reason in data.failures)
         path.write_text(before + lines, encoding="utf-8")
 

@@ -19,8 +19,8 @@ validation set) and result.json. Exit code: 0 trained to the end, 2 stopped earl
 """
 
 import json
-import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,22 +30,31 @@ import torch
 from torch import nn
 
 from recipes.ctc import Symbols, make_vocabulary, size, tell
-from recipes.shared import Common, best_state, count, make_encoder, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    best_state,
+    count,
+    make_encoder,
+    run_recipe,
+    run_trainer,
+    start_folder,
+    write_hypotheses,
+)
 from speechssl import config, encoders
+from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.sequences import UnitTargets, read_texts, read_units, with_targets, with_task
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.decoders import transformer
 from speechssl.decoders import vocabulary as vocabularies
-from speechssl.decoders.search import Search
+from speechssl.decoders.search import Hypothesis, Search
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.generation import decoder as decoders
 from speechssl.generation.model import Output, Seq2Seq, search_states
-from speechssl.metrics.edits import edit_distance
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
@@ -274,27 +283,16 @@ def evaluate(model: Seq2Seq, batches: Batches, run: Run, path: Path) -> dict[str
 
     Writes id, score and what was found of each utterance.
     """
-    edits = symbols = exact = utterances = 0
-    lines = []
-    for loaded in batches.once():
-        batch = loaded.batch
-        if batch is None:
-            continue
-        batch = batch.to(model.device)
-        assert batch.targets is not None
-        states, counts = model.encode(batch.wav, batch.lengths)
-        found = search_states(model.parts.model, states, counts, run.search, ctc_weight=run.search_ctc_weight)
-        for name, target, hypotheses in zip(batch.ids, batch.targets.cpu().numpy(), found, strict=True):
-            target = target[target >= 0]
-            tokens = np.array(hypotheses[0].tokens if hypotheses else (), dtype=np.int64)
-            wrong = edit_distance(target, tokens)
-            edits, symbols, utterances = edits + wrong, symbols + len(target), utterances + 1
-            exact += wrong == 0
-            text = model.spell(tokens.tolist())
-            shown = text if isinstance(text, str) else " ".join(map(str, text.tolist()))
-            lines.append((name, hypotheses[0].score if hypotheses else math.nan, shown))
-    path.write_text("".join(f"{name}\t{score:.6f}\t{text}\n" for name, score, text in sorted(lines)), encoding="utf-8")
-    return {"error_rate": edits / max(1, symbols), "exact": exact / max(1, utterances)}
+    found = ((name, target, hypotheses) for batch in (loaded.batch for loaded in batches.once()) if batch is not None
+             for name, target, hypotheses in _searched(model, batch.to(model.device), run))  # fmt: skip
+    return write_hypotheses(found, path, model.spell)
+
+
+def _searched(model: Seq2Seq, batch: Batch, run: Run) -> Iterable[tuple[str, np.ndarray, list[Hypothesis]]]:
+    assert batch.targets is not None
+    states, counts = model.encode(batch.wav, batch.lengths)
+    found = search_states(model.parts.model, states, counts, run.search, ctc_weight=run.search_ctc_weight)
+    return zip(batch.ids, batch.targets.cpu().numpy(), found, strict=True)
 
 
 if __name__ == "__main__":

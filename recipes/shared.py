@@ -1,19 +1,23 @@
 """What every training program does: its arguments, its folder, its encoder, its end."""
 
 import dataclasses
+import math
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
+from speechssl.decoders.search import Hypothesis
 from speechssl.encoders.pretrained import EncoderCard
 from speechssl.errors import ConfigError, GaveUpError, SpeechSSLError
+from speechssl.metrics.edits import edit_distance
 from speechssl.nn.initialize import initialize
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
@@ -148,6 +152,29 @@ def best_state(
     if trainer.group.first:
         state = kept.load(folder / "best")
     return state, result | {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
+
+
+def write_hypotheses(
+    rows: Iterable[tuple[str, np.ndarray, list[Hypothesis]]], path: Path, spell: Callable[[Sequence[int]], Any]
+) -> dict[str, float]:
+    """Symbols inserted, left out or replaced over all symbols; how many utterances are right as a whole.
+
+    rows: id, target with -1 behind its end, and hypotheses, of which the first counts. spell: text or an array of what
+    they say. Writes id, score and what was found of each utterance.
+    """
+    edits = symbols = exact = utterances = 0
+    lines = []
+    for name, padded, hypotheses in rows:
+        target = padded[padded >= 0]
+        tokens = np.array(hypotheses[0].tokens if hypotheses else (), dtype=np.int64)
+        wrong = edit_distance(target, tokens)
+        edits, symbols, utterances = edits + wrong, symbols + len(target), utterances + 1
+        exact += wrong == 0
+        text = spell(tokens.tolist())
+        shown = text if isinstance(text, str) else " ".join(map(str, text.tolist()))
+        lines.append((name, hypotheses[0].score if hypotheses else math.nan, shown))
+    path.write_text("".join(f"{name}\t{score:.6f}\t{text}\n" for name, score, text in sorted(lines)), encoding="utf-8")
+    return {"error_rate": edits / max(1, symbols), "exact": exact / max(1, utterances)}
 
 
 class Stopping:

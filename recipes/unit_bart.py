@@ -1,14 +1,16 @@
-"""Denoising pre-training over discrete units of one or more languages (unit mBART): a decoder for recipes.seq2seq.
+"""Denoising pre-training over discrete units of one or more languages (unit mBART): what translators begin with.
 
     python -m recipes.unit_bart recipes/conf/unit_bart.toml 'data.train={es=["exp/units-es"],fr=["exp/units-fr"]}'
     python -m recipes.unit_bart recipes/conf/tiny_unit_bart.toml 'data.train={fr=["exp/units"]}' run=exp/unit_bart
     python -m recipes.seq2seq recipes/conf/tiny_s2ut.toml 'decoder={checkpoint="exp/unit_bart/decoder"}' ...
+    python -m recipes.unit_translation recipes/conf/tiny_unit_translation.toml start=exp/unit_bart/model ...
 
 data.train and data.valid give each language's units: output folders of `speechssl units` (text) or files with a line
 `id 17 4 ...` each, all of one unit model. Longer utterances than data.batching.crop_s (in units over data.rate_hz) and
 settings.decoder.max_positions are cut into pieces. Goes on from the newest checkpoint in the run's folder where there
 is one, bit for bit on a CPU. Writes into it: config.toml, log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll`
-of the validation), decoder/ (of the best) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
+of the validation), decoder/ and model/, all of it (of the best), and result.json. Exit code: 0 trained to the end, 2
+stopped early or refused.
 """
 
 import json
@@ -30,6 +32,8 @@ from speechssl.decoders.seq2seq import DecoderShape
 from speechssl.errors import ConfigError, DataError
 from speechssl.generation import decoder
 from speechssl.generation.decoder import DecoderCard
+from speechssl.generation.model import Output
+from speechssl.generation.unit_translator import UnitTranslator
 from speechssl.objectives import unit_bart
 from speechssl.training.distributed import Group
 
@@ -73,8 +77,8 @@ def train(run: Run, group: Group) -> int:
     tell(data, "train", folder, log, group)
     if valid is not None:
         tell(valid, "valid", folder, log, group)
-    log.line(f"unit_bart: {count(objective) / 1e6:.2f} M parameters, {count(objective.decoder) / 1e6:.2f} M of them in "
-             f"the decoder, {size} units, languages {', '.join(run.data.train)}")  # fmt: skip
+    log.line(f"unit_bart: {count(objective) / 1e6:.2f} M parameters, {count(objective.model.decoder) / 1e6:.2f} M of "
+             f"them in the decoder, {size} units, languages {', '.join(run.data.train)}")  # fmt: skip
 
     batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
     valid_batches = None
@@ -89,14 +93,17 @@ def train(run: Run, group: Group) -> int:
     if group.first:
         facts = {"recipe": "recipes.unit_bart", "seed": run.seed, "units": sum(map(len, data.units)),
                  "utterances": len(data.units), **result}  # fmt: skip
-        trained = build(run, size)
-        trained.load_state_dict(state)
-        card = DecoderCard(f"unit BART, {trainer.update} updates, seed {run.seed}", trained.decoder.config,
-                           trained.decoder.memory_dim, run.data.reduced, data.models[0], tuple(run.data.train),
-                           facts)  # fmt: skip
+        trained = build(run, size).model
+        trained.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
+        name = f"unit BART, {trainer.update} updates, seed {run.seed}"
+        languages = tuple(run.data.train)
+        card = DecoderCard(name, trained.decoder.config, trained.decoder.memory_dim, run.data.reduced, data.models[0],
+                           languages, facts)  # fmt: skip
         decoder.save(folder / "decoder", trained.decoder, card)
+        output = Output("units", run.data.reduced, float(run.data.rate_hz), data.models[0])
+        UnitTranslator(trained, languages, output, name=name, training=facts).save(folder / "model")
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"decoder in {folder / 'decoder'}")
+        log.line(f"decoder in {folder / 'decoder'}, all of it in {folder / 'model'}")
     return 0
 
 

@@ -21,6 +21,7 @@ from speechssl.units.model import UnitModel
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
     from speechssl.generation.model import Seq2Seq
+    from speechssl.generation.unit_translator import UnitTranslator
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_decoder import TrainedMelDecoder
     from speechssl.units.vocoder import Vocoder
@@ -73,14 +74,17 @@ def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recogn
     return load_recognizer(spec, language=language)
 
 
-def load_translator(spec: str | Path) -> "Seq2Seq":
+def load_translator(spec: str | Path) -> "Seq2Seq | UnitTranslator":
     """A sequence-to-sequence model that recipes.seq2seq made, or a file of fairseq's speech-to-unit models.
 
-    Called with a recording it gives its units or its text; `hypotheses` gives the n best of several recordings.
+    Called with a recording it gives its units or its text; `hypotheses` gives the n best of several recordings. One
+    that recipes.unit_translation made is called with units, and with the wanted language where it has several:
+    `translator(unit_model("a.wav"), "fr")`.
     """
     from speechssl.generation.model import load_translator
+    from speechssl.generation.unit_translator import UnitTranslator, is_unit_translator
 
-    return load_translator(spec)
+    return UnitTranslator.load(spec) if is_unit_translator(spec) else load_translator(spec)
 
 
 def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "bf16"] = "fp32") -> "Vocoder":

@@ -52,3 +52,12 @@ def check_regular(path: str | os.PathLike[str]) -> None:
         raise OSError(errno.ENOENT, str(error), os.fspath(path)) from None
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
+def has_format(card: Path, form: str, *, most: int) -> bool:
+    """Whether a card, a JSON file, is there and says it is of that format. Nothing else is looked at."""
+    try:
+        raw = read_json(card, most=most) if card.is_file() else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and raw.get("format") == form

@@ -7,29 +7,34 @@
 #                         language's training speech on the built-in encoder instead
 #   --systems "..."       each is scratch, or joined by + of: multitask (CTC heads for source and target text), ssl (the built-in
 #                         encoder), bart (the decoder of a unit-BART), lna (of the decoder norms and attention alone are trained),
-#                         stacked (units of all frames, five in a step)
-#   --monolingual "..."   LANGUAGE=SPEECH ...: more speech of either language, whose units the unit-BART learns along with training's
+#                         stacked (units of all frames, five in a step);
+#                         unit (from units to units in both directions, from a whole unit-BART; alone or unit+bt: back-translation);
+#                         +aug with any: pairs of which one side is said by espeak-ng join training's, where the corpus has such
+#   --monolingual "..."   LANGUAGE=SPEECH ...: more speech of either language, whose units unit-BART and back-translation learn along
+#                         with those of training
 #   --subset 0            pairs of training (0: all); --learned true: scores are those of the pairs it was trained on
 #   --overfit N           can it learn at all: N pairs without dropout and smoothing, scored on themselves, in EXP/overfit-N
-#   --conf FILE           of recipes.seq2seq (default: recipes/conf/tiny_s2ut.toml); --bart-conf FILE: of recipes.unit_bart (tiny_unit_bart)
-#   --updates 2000 --bart-updates 2000 --device cpu --precision fp32 --seed 0 --beam 5
+#   --conf FILE           of recipes.seq2seq (default: recipes/conf/tiny_s2ut.toml); --bart-conf FILE: of recipes.unit_bart
+#                         (tiny_unit_bart); --unit-conf FILE: of recipes.unit_translation (tiny_unit_translation)
+#   --updates 2000 --bart-updates 2000 --bt-updates 1000 (after the updates of unit) --device cpu --precision fp32 --seed 0 --beam 5
 #   --vocoder DIR         of these units: translations are spoken, too; --recognizer DIR: and heard (ASR-BLEU, chrF)
 #   --workers 1           processes of extraction and of reading in training;  --data data --exp exp  folders for data dirs and results
 #   --tiny true           a miniature that ends within minutes and says nothing;  --stage 0 --stop-stage 6
 # Floors are scored beside the systems: one target of training for everybody, the most frequent (where none comes twice, that
 # with the fewest edits to others), and for each utterance a target of training drawn at random.
-# Set by the recipes: --recipe FOLDER --source LANGUAGE --target LANGUAGE --prepare SCRIPT --packages "..."
+# Set by the recipes: --recipe FOLDER --source LANGUAGE --target LANGUAGE --prepare SCRIPT --packages "..." --say SCRIPT (for aug)
 set -euo pipefail
-recipe='' source='' target='' prepare='' packages='' corpus='' download=false units=default num_units=0 systems="scratch multitask ssl ssl+bart"
-monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' updates=2000 bart_updates=2000 device=cpu precision=fp32 seed=0 beam=5 vocoder='' recognizer='' workers=1
+recipe='' source='' target='' prepare='' say='' packages='' corpus='' download=false units=default num_units=0 systems="scratch multitask ssl ssl+bart"
+monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' unit_conf='' updates=2000 bart_updates=2000 bt_updates=1000 device=cpu precision=fp32 seed=0 beam=5 vocoder='' recognizer='' workers=1
 data=data exp=exp tiny=false stage=0 stop_stage=6
 utils="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$utils/parse_options.sh"
 . "$utils/stages.sh"
+. "$utils/s2ut_systems.sh"
 if "$download" && [ -n "$corpus" ]; then mkdir -p "$corpus"; fi
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
 if [ -n "$recognizer" ] && [ -z "$vocoder" ]; then echo "$0: --recognizer hears what --vocoder says: give both" >&2; exit 2; fi
-absolute corpus units conf bart_conf vocoder recognizer prepare
+absolute corpus units conf bart_conf unit_conf vocoder recognizer prepare say
 more=()
 for entry in $monolingual; do
   speech="${entry#*=}"
@@ -39,9 +44,10 @@ done
 cd "$recipe"
 . "$utils/path.sh"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-conf="${conf:-$root/recipes/conf/tiny_s2ut.toml}" bart_conf="${bart_conf:-$root/recipes/conf/tiny_unit_bart.toml}" limit=0 small=() exact=()
+conf="${conf:-$root/recipes/conf/tiny_s2ut.toml}" bart_conf="${bart_conf:-$root/recipes/conf/tiny_unit_bart.toml}"
+unit_conf="${unit_conf:-$root/recipes/conf/tiny_unit_translation.toml}" limit=0 small=() exact=()
 if "$tiny"; then
-  limit=4 updates=2 bart_updates=2 beam=2 workers=0 data="$data/tiny" exp="$exp/tiny"
+  limit=4 updates=2 bart_updates=2 bt_updates=2 beam=2 workers=0 data="$data/tiny" exp="$exp/tiny"
   small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32)
 fi
 if [ "$overfit" != 0 ]; then
@@ -55,7 +61,15 @@ if [ "$subset" != 0 ]; then train="first$subset"; fi
 if "$learned"; then heard="$train"; fi
 parts=("$train" valid)
 if ! "$learned"; then parts+=(test); fi
+check_systems
 
+folder() { # PART SIDE
+  case "$1" in
+    "$train+said") echo "$data/said-$train/$2" ;;
+    "$train") if [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi ;;
+    *) echo "$data/pairs/$1/$2" ;;
+  esac
+}
 if at_stage 0 "$corpus -> Kaldi data dirs, pairs of $source and $target"; then
   if "$download"; then "$utils/debian_packages.sh" "$corpus" "$packages"; fi
   once "$data/pairs" "$prepare" -- "$prepare" --corpus "$corpus" --source "$source" --target "$target" --limit "$limit" "$data/pairs"
@@ -64,63 +78,43 @@ if at_stage 0 "$corpus -> Kaldi data dirs, pairs of $source and $target"; then
       once "$data/pairs-$train/$side" "$data/pairs" -- speechssl data subset "$data/pairs/train/$side" "$data/pairs-$train/$side" --first "$subset"
     done
   fi
+  if any_has aug; then
+    once "$data/said-$train" "$data/pairs" "$say" -- "$say" --corpus "$corpus" --source "$source" --target "$target" --limit "$limit" \
+      --pairs "$data/pairs" --train "$(dirname "$(folder "$train" source)")" "$data/said-$train"
+  fi
 fi
-folder() { if [ "$1" = "$train" ] && [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi; }
 if at_stage 1 "target speech -> units"; then
   if [ "$num_units" != 0 ]; then
     once "$units" "$data/pairs" -- speechssl kmeans "$(folder train target)" --encoder "$root/speechssl/assets/default/encoder" --layer 5 \
       --num-units "$num_units" --workers "$workers" --quiet -o "$units"
   fi
+  if any_has aug; then parts+=("$train+said"); fi
   for part in "${parts[@]}"; do
-    once "$exp/units/$part" "$data/pairs" -- speechssl units "$(folder "$part" target)" --model "$units" --workers "$workers" --quiet -o "$exp/units/$part"
+    made_of="$data/pairs"
+    if [ "$part" = "$train+said" ]; then made_of="$data/said-$train"; fi
+    once "$exp/units/$part" "$made_of" -- speechssl units "$(folder "$part" target)" --model "$units" --workers "$workers" --quiet -o "$exp/units/$part"
+    if any_has unit || { [ "$part" = "$train" ] && any_has bart; }; then
+      once "$exp/units/$part-$source" "$made_of" -- speechssl units "$(folder "$part" source)" --model "$units" --workers "$workers" --quiet \
+        -o "$exp/units/$part-$source"
+    fi
   done
 fi
 training=(training.precision="$precision" training.workers="$workers" device="$device" seed="$seed")
-case "+${systems// /+}+" in *+bart+*) bart=true ;; *) bart=false ;; esac
-if "$bart" && at_stage 2 "units of both languages -> unit-BART"; then
-  once "$exp/units/$train-$source" "$data/pairs" -- speechssl units "$(folder "$train" source)" --model "$units" --workers "$workers" --quiet \
-    -o "$exp/units/$train-$source"
-  of_source="\"$exp/units/$train-$source\"" of_target="\"$exp/units/$train\"" inputs=("$exp/units/$train-$source" "$exp/units/$train")
-  for entry in "${more[@]}"; do
-    language="${entry%%=*}" made="$exp/units/more${#inputs[@]}-${entry%%=*}"
-    once "$made" -- speechssl units "${entry#*=}" --model "$units" --workers "$workers" --quiet -o "$made"
-    case "$language" in
-      "$source") of_source+=", \"$made\"" ;;
-      "$target") of_target+=", \"$made\"" ;;
-      *) echo "$0: --monolingual $entry: the languages here are $source and $target" >&2; exit 2 ;;
-    esac
-    inputs+=("$made")
-  done
-  once "$exp/unit_bart" "${inputs[@]}" "$bart_conf" -- python -m recipes.unit_bart "$bart_conf" run="$exp/unit_bart" \
-    "data.train={$source=[$of_source],$target=[$of_target]}" "data.valid={$target=[\"$exp/units/valid\"]}" \
-    training.updates="$bart_updates" "${training[@]}" "${small[@]}"
+if { any_has bart || any_has unit; } && at_stage 2 "units of both languages -> unit-BART"; then
+  monolingual_units
+  once "$exp/unit_bart" "${known[@]}" "$bart_conf" -- python -m recipes.unit_bart "$bart_conf" run="$exp/unit_bart" \
+    "data.train=$alone" "data.valid={$target=[\"$exp/units/valid\"]}" training.updates="$bart_updates" "${training[@]}" "${small[@]}"
 fi
-if at_stage 3 "source speech, target units -> translators"; then
+if at_stage 3 "source speech or units, target units -> translators"; then
   for system in $systems; do
-    options=() inputs=("$data/pairs" "$exp/units/$train" "$conf")
-    for part in ${system//+/ }; do
-      case "$part" in
-        scratch) ;;
-        ssl) options+=('encoder={checkpoint="default"}' settings.adaptor.num_layers=2) ;;
-        multitask)
-          options+=(data.tasks.source_text=source "data.tasks.target_text=$(folder "$train" source)/translation")
-          options+=('settings.tasks=[{name="source_text",kind="ctc",layer=2,weight=0.3},{name="target_text",kind="ctc",layer=0,weight=0.3}]')
-          options+=("data.valid_tasks.target_text=$(folder valid source)/translation")
-          ;;
-        bart) options+=("decoder={checkpoint=\"$exp/unit_bart/decoder\"}") inputs+=("$exp/unit_bart") ;;
-        lna) options+=(settings.trained=lna_d) ;;
-        stacked) options+=(data.reduced=false settings.decoder.stack=5) ;;
-        *) echo "$0: systems are made of scratch, multitask, ssl, bart, lna and stacked, not of $part" >&2; exit 2 ;;
-      esac
-    done
-    once "$exp/train/$system" "${inputs[@]}" -- python -m recipes.seq2seq "$conf" run="$exp/train/$system" \
-      data.train="$(folder "$train" source)" data.targets="$exp/units/$train" data.valid="$(folder valid source)" \
-      data.valid_targets="$exp/units/valid" training.updates="$updates" "${training[@]}" "${exact[@]}" "${small[@]}" "${options[@]}"
+    if has unit "$system"; then train_of_units "$system"; else train_of_speech "$system"; fi
   done
 fi
 if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
   for system in $systems; do
-    once "$exp/translated/$system-$heard" "$exp/train/$system" -- speechssl translate "$(folder "$heard" source)" --model "$exp/train/$system/model" \
+    input=("$(folder "$heard" source)")
+    if has unit "$system"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
+    once "$exp/translated/$system-$heard" "$exp/train/$system" -- speechssl translate "${input[@]}" --model "$exp/train/$system/model" \
       --beam "$beam" ${vocoder:+--to speech --vocoder "$vocoder"} --device "$device" -o "$exp/translated/$system-$heard"
     if [ -n "$recognizer" ]; then
       once "$exp/heard/$system-$heard" "$exp/translated/$system-$heard" -- speechssl transcribe "$exp/translated/$system-$heard/speech" \

@@ -1,4 +1,4 @@
-"""Speech of a corpus to units, text or speech of another language, by a sequence-to-sequence model.
+"""Speech of a corpus, or units of it, to units, text or speech of another language, by a model of sequences.
 
 OUT/units or OUT/text   a line `id 17 4 …` or `id words` for every utterance; empty where the best hypothesis is
 OUT/nbest.tsv           id, rank, score, whether it ended, what it is; where more than the best was asked for
@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ import torch
 
 from speechssl.data.corpus import Corpus, read_utterance
 from speechssl.data.lines import check_id
+from speechssl.data.sequences import read_units
 from speechssl.data.utterance import Utterance
 from speechssl.decoders.search import Hypothesis, Search
 from speechssl.errors import AudioError, ConfigError, DataError
@@ -28,12 +29,14 @@ from speechssl.extract import atomic, lock
 from speechssl.extract.resynthesis import Resynthesis, Speaking, resynthesize
 from speechssl.extract.waveforms import claim
 from speechssl.generation.model import LONGEST_S, Seq2Seq
+from speechssl.generation.unit_translator import Into, UnitTranslator
 from speechssl.units.units import Units
 from speechssl.units.vocoder import Vocoder
 
 _FORMAT = "speechssl-translated-1"
 _BATCH = 8  # utterances searched together
 Kind = Literal["units", "text", "speech"]
+Translator = Seq2Seq | Into
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Translated:
         return 2 if not self.utterances else int(self.failed > 0)
 
 
-def check(model: Seq2Seq, to: Kind | None, vocoder: Vocoder | None) -> Kind:
+def check(model: Translator, to: Kind | None, vocoder: Vocoder | None) -> Kind:
     """What is made: as asked, or what the model says. Raises ConfigError or DataError for what it cannot."""
     to = to or model.output.kind
     if (to == "text") != (model.output.kind == "text"):
@@ -62,9 +65,9 @@ def check(model: Seq2Seq, to: Kind | None, vocoder: Vocoder | None) -> Kind:
         raise ConfigError("speech needs a vocoder of the model's units: --to speech --vocoder DIR go together")
     if vocoder is not None:
         spoken = vocoder.card.units
-        if spoken.num_units != model.parts.model.config.num_symbols:
+        if spoken.num_units != model.num_symbols:
             raise DataError(f"this vocoder speaks {spoken.num_units} units, the model says "
-                            f"{model.parts.model.config.num_symbols}: they are not the same")  # fmt: skip
+                            f"{model.num_symbols}: they are not the same")  # fmt: skip
         if model.output.unit_model is None and not spoken.sha256:
             return to  # both from elsewhere: who gives the two says that they belong together
         if model.output.unit_model is None:
@@ -76,7 +79,7 @@ def check(model: Seq2Seq, to: Kind | None, vocoder: Vocoder | None) -> Kind:
 
 @torch.inference_mode()
 def hypotheses(
-    corpus: Corpus, model: Seq2Seq, search: Search, *, ctc_weight: float = 0.0
+    corpus: Corpus, model: Translator, search: Search, *, ctc_weight: float = 0.0
 ) -> Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]:
     """Every utterance with its hypotheses, best first, or with what is wrong with it."""
     for first in range(0, len(corpus.utterances), _BATCH):
@@ -97,18 +100,45 @@ def hypotheses(
             yield utterance, one or AudioError("too-short", "no frame of speech")
 
 
+def unit_hypotheses(
+    corpus: Corpus, units: Mapping[str, np.ndarray], model: Into, search: Search
+) -> Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]:
+    """The same of units, which are there already, by utterance."""
+    for first in range(0, len(corpus.utterances), _BATCH):
+        rows = corpus.utterances[first : first + _BATCH]
+        found = model.hypotheses_of([units[row.id].astype(np.int64) for row in rows], search, empty=True)
+        for utterance, one in zip(rows, found, strict=True):
+            yield utterance, one or AudioError("no-units", "no unit to translate")
+
+
+def read_unit_corpus(folder: Path, model: UnitTranslator) -> tuple[Corpus, dict[str, np.ndarray]]:
+    """An output folder of `speechssl units` as a corpus. DataError for units that the model does not read."""
+    found, wanted = read_units(folder, reduced=model.output.reduced, size=model.num_symbols), model.output.unit_model
+    if None not in (found.model_sha256, wanted) and found.model_sha256 != wanted:
+        raise DataError(f"{folder}: units of another unit model ({str(found.model_sha256)[:12]}) than this model reads "
+                        f"({str(wanted)[:12]})")  # fmt: skip
+    return Corpus([Utterance(name, "") for name in found.of], "units", str(folder)), dict(found.of)
+
+
 def translate(
-    corpus: Corpus, target: str | Path, model: Seq2Seq, search: Search, *, ctc_weight: float = 0.0,
-    to: Kind | None = None, vocoder: Vocoder | None = None,
+    corpus: Corpus, target: str | Path, model: Translator, search: Search, *, ctc_weight: float = 0.0,
+    to: Kind | None = None, vocoder: Vocoder | None = None, units: Mapping[str, np.ndarray] | None = None,
 ) -> Translated:  # fmt: skip
-    """All utterances, into a folder. Raises DataError where `target` holds anything else, and as `check`."""
+    """All utterances, into a folder. Raises DataError where `target` holds anything else, and as `check`.
+
+    units: of the utterances, in place of their recordings, for a model that reads units.
+    """
     target, to = Path(target), check(model, to, vocoder)
-    claim(target, _claimed(corpus, model, search, ctc_weight), "translate")
+    claim(target, _claimed(corpus, model, search, ctc_weight, units or {}), "translate")
     name = "text" if to == "text" else "units"
     lines, ranked, failures, best = [], [], [], []
     with lock.writing(target, (0, 1)):
         atomic.clean(target, "translate")
-        for utterance, found in hypotheses(corpus, model, search, ctc_weight=ctc_weight):
+        if units is not None and isinstance(model, Into):
+            stream = unit_hypotheses(corpus, units, model, search)
+        else:
+            stream = hypotheses(corpus, model, search, ctc_weight=ctc_weight)
+        for utterance, found in stream:
             check_id(utterance.id, f"{target}/{name}")
             if isinstance(found, AudioError):
                 failures.append((utterance.id, found.code, " ".join(str(found).split())))
@@ -130,22 +160,25 @@ def translate(
     return Translated(str(target), len(best), empty, unended, len(failures), spoken)
 
 
-def _shown(model: Seq2Seq, found: Hypothesis) -> str:
+def _shown(model: Translator, found: Hypothesis) -> str:
     text = model.spell(found.tokens)
     return " ".join(text.split()) if isinstance(text, str) else " ".join(map(str, text.tolist()))
 
 
-def _claimed(corpus: Corpus, model: Seq2Seq, search: Search, ctc_weight: float) -> dict[str, str]:
+def _claimed(
+    corpus: Corpus, model: Translator, search: Search, ctc_weight: float, units: Mapping[str, np.ndarray]
+) -> dict[str, str]:
     digest = hashlib.sha256()
     for row in corpus.utterances:
-        digest.update(json.dumps([row.id, row.audio, row.start_s, row.end_s]).encode())
+        own = units[row.id].tolist() if row.id in units else []
+        digest.update(json.dumps([row.id, row.audio, row.start_s, row.end_s, *own]).encode())
     searched = {**dataclasses.asdict(search), "ctc_weight": ctc_weight}
     says = json.dumps(dataclasses.asdict(model.output), sort_keys=True)
     return {"format": _FORMAT, "input": digest.hexdigest(), "model": model.sha256, "says": says,
             "search": json.dumps(searched, sort_keys=True)}  # fmt: skip
 
 
-def _speak(best: list[tuple[Utterance, Hypothesis]], target: Path, model: Seq2Seq, vocoder: Vocoder) -> Resynthesis:
+def _speak(best: list[tuple[Utterance, Hypothesis]], target: Path, model: Translator, vocoder: Vocoder) -> Resynthesis:
     """Reduced units get the vocoder's own durations; units of all frames have theirs."""
     card = vocoder.card.units
     speaking = Speaking(durations="predicted" if model.output.reduced else "kept")

@@ -1,10 +1,15 @@
-"""Speech to units, text or speech of another language, by a model of recipes.seq2seq.
+"""Speech to units, text or speech of another language, by a model of recipes.seq2seq or recipes.unit_translation.
 
     speechssl translate data/test --model exp/s2ut/model -o out                    out/units: id and units, a line each
     speechssl translate data/test --model exp/st/model -o out --beam 10            out/text, of a model that says text
     speechssl translate data/test --model exp/s2ut/model -o out --to speech --vocoder exp/vocoder
                                                                 out/units and out/speech, a Kaldi data dir of WAV files
     speechssl translate data/test --model s2ut.pt -o out        a speech-to-unit model of fairseq
+    speechssl translate data/test --model exp/unit/model -o out --target-language fr        a model from units to units
+    speechssl translate exp/units/test --model exp/unit/model -o out --target-language fr   units that are there already
+
+A model from units to units (recipes.unit_translation) reads recordings through the unit model that its card names by
+hash: the built-in one where that is it, else --units; or INPUT is an output folder of `speechssl units`.
 
 The vocoder must be one of the model's own units: both cards hold the unit model's hash. Files from elsewhere hold none:
 where neither does, the number of units must agree, and that they are the same ones is yours to know.
@@ -15,8 +20,15 @@ exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
 from speechssl.cli import _extraction
+from speechssl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from speechssl.cli._translation import Translated
+    from speechssl.decoders.search import Search
+    from speechssl.units.vocoder import Vocoder
 
 SUMMARY = "speech to units, text or speech of another language"
 
@@ -25,8 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """INPUT, -o, the models, how it is searched."""
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new output folder")
-    parser.add_argument("--model", required=True, metavar="MODEL",
-                        help="folder model/ of a run of recipes.seq2seq, or fairseq's s2ut_*.pt")  # fmt: skip
+    parser.add_argument("--model", required=True, metavar="MODEL", help="folder model/ of a run of recipes.seq2seq "
+                        "or recipes.unit_translation, or fairseq's s2ut_*.pt")  # fmt: skip
+    parser.add_argument("--target-language", metavar="L", help="of a model from units to units that knows several")
+    parser.add_argument("--units", metavar="MODEL",
+                        help="unit model of such a model's input, where it is not the built-in one")  # fmt: skip
     parser.add_argument("--to", choices=("speech", "units", "text"), help="default: what the model says")
     parser.add_argument("--vocoder", metavar="DIR", help="of the model's units, for --to speech")
     parser.add_argument("--beam", type=int, default=5, metavar="W", help="hypotheses that go on (default 5)")
@@ -54,16 +69,22 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.cli._translation import translate
     from speechssl.decoders.search import Search
     from speechssl.generation.model import load_translator
+    from speechssl.generation.unit_translator import is_unit_translator
     from speechssl.units import vocoder as vocoders
 
     torch.set_num_threads(max(1, args.threads))
     search = Search(beam=args.beam, num_best=args.num_best, max_tokens=args.max_tokens, min_tokens=args.min_tokens,
                     max_per_frame=args.max_per_frame, length_penalty=args.length_penalty,
                     no_repeat=args.no_repeat)  # fmt: skip
-    model = load_translator(args.model).to(args.device)
     vocoder = None if args.vocoder is None else vocoders.load(args.vocoder)
-    report = translate(_extraction.open_input(args), args.output, model, search, ctc_weight=args.ctc_weight,
-                       to=args.to, vocoder=vocoder)  # fmt: skip
+    if is_unit_translator(args.model):
+        report = _of_units(args, search, vocoder)
+    elif args.target_language is not None or args.units is not None:
+        raise ConfigError("--target-language and --units are for models from units to units: leave them out")
+    else:
+        model = load_translator(args.model).to(args.device)
+        report = translate(_extraction.open_input(args), args.output, model, search, ctc_weight=args.ctc_weight,
+                           to=args.to, vocoder=vocoder)  # fmt: skip
     if args.json:
         print(json.dumps(dataclasses.asdict(report), indent=2))
         return report.exit_code
@@ -72,3 +93,30 @@ def run(args: argparse.Namespace) -> int:
     told = "".join(f", {count} {what}" for count, what in notes if count)
     print(f"{report.output}: {report.utterances} utterances{told}")
     return report.exit_code
+
+
+def _of_units(args: argparse.Namespace, search: "Search", vocoder: "Vocoder | None") -> "Translated":
+    """By a model from units to units."""
+    from pathlib import Path
+
+    from speechssl.cli._translation import read_unit_corpus, translate
+    from speechssl.generation.unit_translator import UnitTranslator
+    from speechssl.units.card import find, read_card
+    from speechssl.units.model import UnitModel
+
+    if args.ctc_weight:
+        raise ConfigError("a model from units to units has no CTC head: leave --ctc-weight out")
+    model = UnitTranslator.load(args.model).to(args.device)
+    into, units = model.into(args.target_language), None
+    if len(args.input) == 1 and (Path(args.input[0]) / "units.json").is_file():
+        if args.units is not None:
+            raise ConfigError("--units has no effect on an output folder of speechssl units: leave it out")
+        corpus, units = read_unit_corpus(Path(args.input[0]), model)
+    else:
+        known, wanted = find("default"), model.output.unit_model
+        if args.units is None and read_card(known).sha256 != wanted:
+            raise ConfigError(f"this model reads units of unit model {str(wanted)[:12]}, not of the built-in one: "
+                              "say where it is (--units MODEL)")  # fmt: skip
+        into = model.into(args.target_language, UnitModel.load(known if args.units is None else find(args.units)))
+        corpus = _extraction.open_input(args)
+    return translate(corpus, args.output, into, search, to=args.to, vocoder=vocoder, units=units)

@@ -75,10 +75,17 @@ def rate_limits(labelled: Sequence[tuple[str, float]], rules: Rules) -> tuple[fl
 
     Raises DataError where fewer than two are left.
     """
-    logs = [math.log(len(text) / seconds) for text, seconds in labelled if text and seconds > 0]
+    found = [len(text) / seconds for text, seconds in labelled if text and seconds > 0]
+    return usual(found, rules.deviations, f"{len(found)} labelled utterances with text say nothing of usual rates")
+
+
+def usual(rates: Sequence[float], deviations: float, few: str) -> tuple[float, float]:
+    """Least and most of rates, so many standard deviations of their logarithms from the mean. DataError, which says
+    `few`, for less than two."""
+    logs = [math.log(rate) for rate in rates]
     if len(logs) < 2:
-        raise DataError(f"{len(logs)} labelled utterances with text say nothing of usual rates: give two at least")
-    mean, half = statistics.fmean(logs), rules.deviations * statistics.stdev(logs)
+        raise DataError(f"{few}: give two at least")
+    mean, half = statistics.fmean(logs), deviations * statistics.stdev(logs)
     return math.exp(mean - half), math.exp(mean + half)
 
 

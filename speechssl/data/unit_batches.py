@@ -141,6 +141,7 @@ class UnitBatches:
     world: int = 1
     together: int = 1
     _plans: dict[int, list[np.ndarray]] = field(default_factory=dict, repr=False)
+    _sizes: dict[int, int] = field(default_factory=dict, repr=False)
 
     def updates_per_epoch(self, epoch: int = 0) -> int:
         """How many updates an epoch has."""
@@ -166,6 +167,18 @@ class UnitBatches:
         batches = self._plan(0)
         for number in range(self.rank, len(batches), self.world):
             yield Loaded(self._batch(batches[number], 0), (), Place(0, number))
+
+    def at(self, number: int) -> Batch:
+        """The batch of that number, from 0, of all epochs one after another, whoever's it is."""
+        epoch = 0
+        while number >= self._size(epoch):
+            number, epoch = number - self._size(epoch), epoch + 1
+        return self._batch(self._plan(epoch)[number], epoch)
+
+    def _size(self, epoch: int) -> int:
+        if epoch not in self._sizes:
+            self._sizes[epoch] = len(self._plan(epoch))
+        return self._sizes[epoch]
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
         if epoch not in self._plans:

@@ -95,6 +95,11 @@ class Seq2Seq:
         return int(self.parts.encoder.sample_rate)
 
     @property
+    def num_symbols(self) -> int:
+        """V of the targets."""
+        return self.parts.model.config.num_symbols
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
         return self.parts.model.decoder.embedding.weight.device

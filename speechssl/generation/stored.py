@@ -17,7 +17,7 @@ from speechssl.nn import adaptor
 from speechssl.units.vocoder import without
 
 T = TypeVar("T")
-_MOST_JSON = 16 << 20  # bytes
+MOST_JSON = 16 << 20  # bytes
 
 
 def digest(head: Any, module: nn.Module) -> str:
@@ -58,7 +58,7 @@ def write(folder: Path, module: nn.Module, card: Any, vocabulary: Vocabulary | N
 def read_card(folder: Path, cls: type[T], form: str, what: str) -> T:
     """card.json as a dataclass, checked for its form only. Raises CheckpointError where it is no `what`."""
     try:
-        raw = files.read_json(folder / "card.json", most=_MOST_JSON)
+        raw = files.read_json(folder / "card.json", most=MOST_JSON)
         if not isinstance(raw, dict) or raw.get("format") != form:
             raise ValueError(f"format is not {form}")
         return config.build(cls, raw)

@@ -30,6 +30,7 @@ class Outcome:
     scalars: Mapping[str, Tensor | float] = field(default_factory=dict)  # means over the items, for the log
     frames: Tensor | None = None  # [N, C] of the encoder's output, detached: their rank is watched
     codes: Tensor | None = None  # [N] or [N, G] int64 chosen by a codebook or teacher: their perplexity is watched
+    tallies: Mapping[str, int] = field(default_factory=dict)  # counts for the log, which are added up
 
 
 @runtime_checkable

@@ -187,12 +187,7 @@ class UnitRecognizer:
 
 def is_unit_recognizer(folder: str | Path) -> bool:
     """Whether a folder holds a recogniser of units. Nothing else is looked at."""
-    path = Path(folder) / "card.json"
-    try:
-        raw = files.read_json(path, most=_MOST_JSON) if path.is_file() else None
-    except (OSError, ValueError):
-        return False
-    return isinstance(raw, dict) and raw.get("format") == FORMAT
+    return files.has_format(Path(folder) / "card.json", FORMAT, most=_MOST_JSON)
 
 
 def _as_streams(units: np.ndarray) -> np.ndarray:

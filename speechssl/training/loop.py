@@ -82,6 +82,7 @@ class _Sums:
     """What is added up between two lines of the log."""
 
     values: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    tallies: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     count: int = 0
     began: float = field(default_factory=time.monotonic)
     waited: float = 0.0
@@ -96,14 +97,19 @@ class _Sums:
         for name, value in outcome.scalars.items():
             if outcome.count:
                 self.values[name] += float(value) * outcome.count
+        for name, number in outcome.tallies.items():
+            self.tallies[name] += number
         self.real += int(batch.lengths.sum())
         self.samples += batch.wav.numel()
         self.seconds += int(batch.lengths.sum()) / sample_rate
 
     def means(self, group: Group) -> dict[str, float]:
         names = sorted(self.values)
-        count, *values = group.sum([float(self.count), *(float(self.values[name]) for name in names)])
-        return {name: value / count if count else math.nan for name, value in zip(names, values, strict=True)}
+        counted = sorted(self.tallies)
+        sums = [self.count, *(self.values[name] for name in names), *(self.tallies[name] for name in counted)]
+        count, *values = group.sum(list(map(float, sums)))
+        means = {name: value / count if count else math.nan for name, value in zip(names, values, strict=False)}
+        return means | dict(zip(counted, values[len(names) :], strict=True))
 
 
 class Trainer:

@@ -1,9 +1,12 @@
 """The recipes of speech-to-unit translation: their scripts, and from recordings to the table, on miniatures."""
 
+import json
+import subprocess
 import tomllib
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from speechssl import cli
@@ -72,6 +75,45 @@ def test_captions_are_in_one_part_whatever_pictures_have_them(tmp_path: Path) ->
     assert all(said) and sum(map(len, said)) == 6 and not said[0] & said[1] and not (said[0] | said[1]) & said[2]
 
 
+def test_what_is_said_by_a_machine_is_in_no_part_that_is_scored(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    stamps = tmp_path / "stamps"
+
+    def picture(name: str, texts: tuple[str, str], *languages: str) -> None:
+        for place, language in enumerate(languages):
+            seconds = 0.8 + (7 * place + sum(map(ord, name))) % 10 / 20
+            speak(stamps / f"{name}_desc_{language}.ogg", int(16000 * seconds))
+        (stamps / f"{name}.txt").write_text(f"English\nes.utf8={texts[0]}\nfr.utf8={texts[1]}\n", encoding="utf-8")
+
+    for number in range(12):
+        picture(f"p{number}", (f"El {number}.", f"Le {number}."), "es", "fr")
+    pairs = tmp_path / "pairs"
+    assert python(TUXPAINT, "--corpus", tmp_path, "--held-out", "0.2", pairs).returncode == 0
+    held = {part: next(iter(table(pairs / part / "source" / "text").values())) for part in ("valid", "test")}
+    picture("leak-source", (held["valid"].upper() + "!", "Autre chose."), "fr")
+    picture("leak-target", ("Otra cosa.", held["test"].replace("el", "Le")), "es")
+    picture("new", ("Una casa.", "Une maison."), "fr")
+    picture("other", ("Un gato.", "Un chat."), "es")
+    picture("endless", ("Un perro " * 60, "Un chien."), "fr")
+    picture("silent", ("...", "Un chien."), "fr")
+    done = python(TUXPAINT.with_name("prepare_spoken.py"), "--corpus", tmp_path, "--source", "es", "--target", "fr",
+                  "--pairs", pairs, "--train", pairs / "train", "--deviations", "6", tmp_path / "said")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "said" / "report.json").read_text())
+    assert report["reasons"] == {
+        "leak-source": "held_out", "leak-target": "held_out", "new": "kept", "other": "kept", "endless": "ratio",
+        "silent": "not_said"}  # fmt: skip
+    assert "6 sentences recorded in one language: 2 kept" in done.stdout
+    scored = {text for part in ("valid", "test") for side in ("source", "target")
+              for text in table(pairs / part / side / "text").values()}  # fmt: skip
+    for side in ("source", "target"):
+        folder = tmp_path / "said" / side
+        assert cli.main(["data", "check", str(folder)]) == 0
+        texts = table(folder / "text")
+        assert len(texts) == len(table(pairs / "train" / side / "text")) + 2 and not scored & set(texts.values())
+    assert table(tmp_path / "said" / "source" / "translation") == table(tmp_path / "said" / "target" / "text")
+
+
 def test_floors_are_the_most_frequent_target_and_random_ones(tmp_path: Path) -> None:
     (tmp_path / "train").write_text("a 1 1 2\nb 3\nc 1 2 2\n")  # 1 2 comes twice once runs are merged
     (tmp_path / "test").write_text("x 5\ny 6\n")
@@ -101,9 +143,10 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     sing(tmp_path / "more" / "one.ogg", 99)
     command = [EGS / "tuxpaint" / "s2ut_es-fr" / "run.sh", "--corpus", tmp_path, "--data", tmp_path / "data", "--exp",
                tmp_path / "exp", "--tiny", "true"]  # fmt: skip
-    printed = run(*command, "--systems", "ssl+multitask+bart+lna", "--monolingual", f"fr={tmp_path}/more")
+    printed = run(*command, "--systems", "ssl+multitask+bart+lna unit+bt", "--monolingual", f"fr={tmp_path}/more")
     table = printed[printed.index("| test: system") :].splitlines()
-    assert [row.split(" | ")[0] for row in table[2:5]] == ["| ssl+multitask+bart+lna", "| frequent", "| random"]
+    names = ["ssl+multitask+bart+lna", "unit+bt", "frequent", "random"]
+    assert [row.split(" | ")[0] for row in table[2:6]] == [f"| {name}" for name in names]
     exp = tmp_path / "exp" / "tiny"
     learned = tomllib.loads((exp / "unit_bart" / "config.toml").read_text())["data"]["train"]
     assert list(learned) == ["es", "fr"] and [len(folders) for folders in learned.values()] == [1, 2]
@@ -111,8 +154,23 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     assert settings["decoder"]["checkpoint"] == str(exp / "unit_bart" / "decoder")
     assert settings["settings"]["trained"] == "lna_d" and len(settings["settings"]["tasks"]) == 2
     assert "adaptor" in settings["settings"] and settings["encoder"] == {"checkpoint": "default"}
+    steps = [tomllib.loads((exp / "train" / name / "config.toml").read_text()) for name in ("unit", "unit+bt")]
+    assert [step["start"] for step in steps] == [str(exp / name / "model") for name in ("unit_bart", "train/unit")]
+    assert not steps[0]["data"]["monolingual"]
+    assert steps[1]["data"]["monolingual"] == learned and list(steps[1]["data"]["train"]) == ["es", "fr"]
     run(*command, "--systems", "stacked", "--overfit", "3", "--stop-stage", "3")
     settings = tomllib.loads((exp / "overfit-3" / "train" / "stacked" / "config.toml").read_text())
     assert settings["settings"]["decoder"]["stack"] == 5 and settings["data"]["reduced"] is False
     assert settings["data"]["train"].endswith("pairs-first3/source") and settings["settings"]["smoothing"] == 0
     assert set(settings["dropout"].values()) == set(settings["settings"]["dropout"].values()) == {0}
+
+
+def test_systems_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    script = EGS / "tuxpaint" / "s2ut_es-fr" / "run.sh"
+    for systems, message in (("unit+bart", "joined with bt and aug only"), ("ssl+bt", "bt is joined with unit only"),
+                             ("scratch no-such", "not of no-such")):  # fmt: skip
+        done = subprocess.run([script, "--corpus", tmp_path, "--systems", systems], capture_output=True, text=True)
+        assert done.returncode == 2 and message in done.stderr
+    done = subprocess.run([EGS / "fillets" / "s2ut_cs-nl" / "run.sh", "--corpus", tmp_path, "--systems", "ssl+aug"],
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 2 and "aug: this corpus has no" in done.stderr

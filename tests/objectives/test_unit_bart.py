@@ -35,13 +35,13 @@ def test_the_loss_is_that_of_each_unit_and_end_given_those_before_and_what_was_l
     for row, length in ((0, 14), (1, 9)):
         units = batch.labels[row : row + 1, :length]
         noised, counts = infilled(units, torch.tensor([length]), Infilling(), batch.seeds[row : row + 1])
-        embedded = [objective.units.mask if unit == MASK else objective.units.streams[0].weight[unit]
+        embedded = [objective.model.units.mask if unit == MASK else objective.model.units.streams[0].weight[unit]
                     for unit in noised[0].tolist()]  # fmt: skip
-        embedded.append(objective.tags.weight[batch.groups[row]])
-        states, counts = objective.adaptor(torch.stack(embedded).unsqueeze(0), counts + 1)
+        embedded.append(objective.model.tags.weight[batch.groups[row]])
+        states, counts = objective.model.adaptor(torch.stack(embedded).unsqueeze(0), counts + 1)
         for place in range(length + 1):
             said = torch.tensor([[9, *units[0, :place].tolist()]])
-            scores = objective.decoder(said, states, counts)[0, -1].double()
+            scores = objective.model.decoder(said, states, counts)[0, -1].double()
             wanted = int(units[0, place]) if place < length else 9
             total = total + scores.logsumexp(0) - scores[wanted]
         taken += float((noised == MASK).logical_not().sum())
@@ -53,7 +53,7 @@ def test_the_loss_is_that_of_each_unit_and_end_given_those_before_and_what_was_l
 def test_what_is_taken_out_is_not_seen_and_the_language_is() -> None:
     objective, batch = build(noise={"share": 1.0, "span": 1.0}), make_batch()
     seen: list[Tensor] = []
-    objective.adaptor.register_forward_hook(lambda _, inputs, output: seen.append(output[0]))
+    objective.model.adaptor.register_forward_hook(lambda _, inputs, output: seen.append(output[0]))
     objective(batch)
     assert batch.labels is not None and batch.groups is not None
     objective(replace(batch, labels=torch.where(batch.labels >= 0, (batch.labels + 1) % 9, -1)))

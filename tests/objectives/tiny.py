@@ -293,6 +293,15 @@ TINY: dict[str, list[Case]] = {
             lr=1e-2,
         ),
     ],
+    "unit_translation": [
+        # pairs: nothing is drawn; and three languages alone, translated back: inputs change from update to update
+        Case({**UNITS}, labels=True, targets=True, draws=False, lr=1e-2),
+        Case(
+            {**UNITS, "num_languages": 3, "back": {"how": "sample", "max_more": 5}, "smoothing": 0.0},
+            labels=True,
+            lr=1e-2,
+        ),
+    ],
     "vq_wav2vec": [
         # five entries are few, and the noise keeps on choosing others
         Case(

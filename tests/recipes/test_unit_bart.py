@@ -60,7 +60,9 @@ def test_it_learns_to_fill_gaps_and_keeps_the_best_decoder(data: Path, tmp_path:
     assert (card.languages, card.memory_dim, card.reduced, card.unit_model) == (("up", "down"), 32, True, None)
     best = checkpoint.load(tmp_path / "run" / "checkpoints" / "update-000000250").model
     last = result["best_update"] == 250
-    assert last == all(torch.equal(tensor, best[f"decoder.{name}"]) for name, tensor in found.state_dict().items())
+    assert last == all(
+        torch.equal(tensor, best[f"model.decoder.{name}"]) for name, tensor in found.state_dict().items()
+    )
 
 
 def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(data: Path, tmp_path: Path) -> None:

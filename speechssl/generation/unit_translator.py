@@ -1,0 +1,226 @@
+"""A trained model from units to units: in one model all directions between its languages.
+
+On disk one folder: `card.json` and `model.safetensors`. A unit BART is one, too, that knows no direction yet; what
+translates begins with it. The card names the unit model: other units are an error, never another translation.
+
+B utterances, T units.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from speechssl import config, files
+from speechssl.decoders import unit_seq2seq
+from speechssl.decoders.search import Hypothesis, Search
+from speechssl.decoders.token_scorers import decode
+from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.generation import stored
+from speechssl.generation.model import Output
+from speechssl.units.model import UnitModel
+from speechssl.units.units import Units
+
+FORMAT = "speechssl-unit-translator-1"
+
+
+@dataclass(frozen=True)
+class StoredCard:
+    """card.json, field by field."""
+
+    format: str
+    name: str
+    model: unit_seq2seq.Config
+    languages: tuple[str, ...]  # in the order of tags
+    targets: tuple[str, ...]  # languages that it translates into; none: it restores what was taken out
+    output: Output
+    sha256: str
+    licence: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+class UnitTranslator:
+    """Units to units of another language."""
+
+    def __init__(
+        self, model: unit_seq2seq.Model, languages: Sequence[str], output: Output, *, targets: Sequence[str] = (),
+        name: str = "", licence: str = "", training: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        if len(languages) != model.config.num_languages or not set(targets) <= set(languages):
+            raise CheckpointError(f"a model with {model.config.num_languages} tags does not fit the languages "
+                                  f"{', '.join(languages)}, into {', '.join(targets) or 'none'}")  # fmt: skip
+        self.model = model.eval().requires_grad_(False)
+        self.languages, self.targets, self.output = tuple(languages), tuple(targets), output
+        self.name, self.licence, self.training = name, licence, training or {}
+
+    @property
+    def num_symbols(self) -> int:
+        """V."""
+        return self.model.config.num_units
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.tags.weight.device
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity: over model, weights, languages and what units are."""
+        head = [FORMAT, config.to_dict(self.model.config), self.languages, self.targets, config.to_dict(self.output)]
+        return stored.digest(head, self.model)
+
+    def to(self, device: str | torch.device) -> "UnitTranslator":
+        """Itself, moved to a device."""
+        self.model.to(device)
+        return self
+
+    def __call__(
+        self, units: "Units | np.ndarray | Sequence[int]", target: str | None = None, *, search: Search | None = None
+    ) -> np.ndarray:  # fmt: skip
+        """The best translation, [L] int64, of `Units` or of unit numbers [T], runs merged where the model's are.
+
+        target: the wanted language, where the model has several. DataError for no units and for unknown ones.
+        """
+        (found,) = self.into(target).hypotheses_of([self.as_read(units)], search)
+        return self.spell(found[0].tokens if found else ())
+
+    def into(self, target: str | None = None, units: UnitModel | None = None) -> "Into":
+        """The translator into one language, of recordings where a unit model is given.
+
+        target: None: the only one. ConfigError for a language that it does not know, and for other units.
+        """
+        if not self.targets:
+            raise ConfigError("this model restores units and translates into no language yet: train it further with "
+                              "recipes.unit_translation")  # fmt: skip
+        if target is None and len(self.targets) > 1:
+            raise ConfigError(f"this model translates into {', '.join(self.targets)}: say which (--target-language)")
+        target = target or self.targets[0]
+        if target not in self.targets:
+            raise ConfigError(f"this model does not translate into {target!r}, but into {', '.join(self.targets)}")
+        if units is not None and self.output.unit_model not in (None, units.hash):
+            raise ConfigError(f"unit model {units.hash[:12]} makes other units than this model reads, which are of "
+                              f"{str(self.output.unit_model)[:12]}")  # fmt: skip
+        if units is not None and units.size != self.num_symbols:
+            raise ConfigError(f"this model reads {self.num_symbols} units, the unit model makes {units.size}")
+        return Into(self, target, units)
+
+    def as_read(self, units: "Units | np.ndarray | Sequence[int]") -> np.ndarray:
+        """Unit numbers [T] int64 as the model reads them."""
+        ids = np.asarray(units.frames() if isinstance(units, Units) else units, dtype=np.int64)
+        return ids[np.diff(ids, prepend=-1) != 0] if self.output.reduced else ids
+
+    def spell(self, tokens: Sequence[int]) -> np.ndarray:
+        """Units [L] int64 of symbols."""
+        return np.array(tokens, dtype=np.int64)
+
+    def describe(self) -> StoredCard:
+        """The card as it is stored."""
+        return StoredCard(FORMAT, self.name, self.model.config, self.languages, self.targets, self.output, self.sha256,
+                          self.licence, self.training)  # fmt: skip
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model into `folder` (made if absent); the card goes first and comes last."""
+        stored.write(Path(folder), self.model, self.describe())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "UnitTranslator":
+        """Read what `save` wrote. Raises CheckpointError where files are missing, damaged, or do not fit together."""
+        from safetensors import SafetensorError
+
+        path = Path(folder)
+        card = stored.read_card(path, StoredCard, FORMAT, "model from units to units")
+        try:
+            with torch.device("meta"):  # no memory, whatever the card says
+                model = unit_seq2seq.Model(card.model)
+            stored.fill(model, path)
+            found = cls(model, card.languages, card.output, targets=card.targets, name=card.name, licence=card.licence,
+                        training=card.training)  # fmt: skip
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
+                SafetensorError) as error:  # fmt: skip
+            raise CheckpointError(f"{path}: no usable model from units to units: {error}") from error
+        if found.sha256 != card.sha256:
+            raise CheckpointError(f"{path}: card.json does not describe the files beside it; they were changed")
+        return found
+
+
+@dataclass(frozen=True)
+class Into:
+    """A `UnitTranslator` into one language: with a unit model it offers what `Seq2Seq` does."""
+
+    translator: UnitTranslator
+    target: str
+    units: UnitModel | None = None
+
+    @property
+    def output(self) -> Output:
+        """What symbols are."""
+        return self.translator.output
+
+    @property
+    def num_symbols(self) -> int:
+        """V."""
+        return self.translator.num_symbols
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the waveforms it takes."""
+        return self._unit_model.sample_rate
+
+    @property
+    def _unit_model(self) -> UnitModel:
+        if self.units is None:
+            raise ConfigError("recordings need the unit model that this translator's units are of")
+        return self.units
+
+    @property
+    def sha256(self) -> str:
+        """Identity of what it says."""
+        return f"{self.translator.sha256} into {self.target}"
+
+    def spell(self, tokens: Sequence[int]) -> np.ndarray:
+        """Units [L] int64 of symbols."""
+        return self.translator.spell(tokens)
+
+    def hypotheses(
+        self, waves: Sequence[Tensor], search: Search | None = None, *, ctc_weight: float = 0.0
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of each of several utterances [S] at `sample_rate`; none for one without a unit."""
+        if ctc_weight:
+            raise ConfigError("a model from units to units has no CTC head: leave ctc_weight out")
+        made = [self._unit_model(wave.numpy(), self.sample_rate) for wave in waves]
+        return self.hypotheses_of([self.translator.as_read(units) for units in made], search, empty=True)
+
+    @torch.inference_mode()
+    def hypotheses_of(
+        self, units: Sequence[np.ndarray], search: Search | None = None, *, empty: bool = False
+    ) -> list[list[Hypothesis]]:
+        """The best hypotheses of each of several utterances' units [T]; empty: none for one without, else DataError."""
+        counts = [len(row) for row in units]
+        if not empty and 0 in counts:
+            raise DataError("an utterance without units has no translation")
+        if any(len(row) and (row.min() < 0 or row.max() >= self.num_symbols) for row in units):
+            raise DataError(f"this model knows the units 0..{self.num_symbols - 1}, and others came")
+        rows = [row for row, count in enumerate(counts) if count]
+        found: list[list[Hypothesis]] = [[] for _ in units]
+        if not rows:
+            return found
+        translator = self.translator
+        padded = pad_sequence([torch.from_numpy(units[row]) for row in rows], batch_first=True).to(translator.device)
+        lengths = torch.tensor([counts[row] for row in rows], device=translator.device)
+        tags = torch.full_like(lengths, translator.languages.index(self.target))
+        states, sizes = translator.model.encode(padded, lengths, tags)
+        results = decode(translator.model.decoder, states, sizes, search or Search())
+        for row, result in zip(rows, results, strict=True):
+            found[row] = result
+        return found
+
+
+def is_unit_translator(folder: str | Path) -> bool:
+    """Whether a folder holds a model from units to units. Nothing else is looked at."""
+    return files.has_format(Path(folder) / "card.json", FORMAT, most=stored.MOST_JSON)
