@@ -34,7 +34,7 @@ class Objective(nn.Module):
         noisy = noised(found.mel, found.noise, level)
         hidden = self.decoder.hidden(found.condition, found.valid, noisy=noisy, time=level, prompt=found.prompt)
         loss = noise_loss(self.decoder.last(hidden), found.noise, found.learned)
-        return Outcome(loss, int(found.learned.sum()), frames=hidden[found.valid].detach())
+        return Outcome(loss + found.aside, int(found.learned.sum()), found.scalars, hidden[found.valid].detach())
 
     def after_step(self, step: int) -> None:
         """Nothing to do."""

@@ -39,7 +39,7 @@ class Objective(nn.Module):
         found = example(self.decoder, self.encoder, self.config.layer, batch)
         hidden = self.decoder.hidden(found.condition, found.valid)
         loss = absolute_loss(self.decoder.last(hidden), found.mel, found.valid)
-        return Outcome(loss, int(found.valid.sum()), frames=hidden[found.valid].detach())
+        return Outcome(loss + found.aside, int(found.valid.sum()), found.scalars, hidden[found.valid].detach())
 
     def after_step(self, step: int) -> None:
         """Nothing to do."""

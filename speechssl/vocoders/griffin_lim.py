@@ -2,9 +2,9 @@
 
 The floor of every vocoder of mels. Mel frame t is of the samples around the middle of its hop; see
 `vocoders.mel_decoder`. Of the many spectra that have a frame's mels (there are fewer mels than bins) the multiplicative
-updates of Lee and Seung (2001) for the Kullback-Leibler divergence, from a flat start, take a smooth one: the power of a
-quiet band counts like that of a loud one. librosa's own inversion, least squares by L-BFGS-B, took 14 and 35 s for 2 s
-of speech where this takes 0.05 s, and its mels were further off.
+updates of Lee and Seung (2001) for the Kullback-Leibler divergence, from a flat start, take a smooth one. Quiet bands
+are met like loud ones. librosa's own inversion, least squares by L-BFGS-B, took 14 and 35 s of a CPU for 2 s of speech
+where this takes 0.05 s, and its mels were further off.
 
 M mel bins, F bins of the spectrum, T frames.
 """
