@@ -77,8 +77,9 @@ def test_a_run_with_pitch_leaves_a_decoder_with_prosody(
 
 def test_the_papers_settings_build() -> None:
     run = config.load(recipe.Run, CONF / "prosody.toml", ["data.train=x", "data.labels=y", "data.pitch=z"])
+    model = api.load_unit_model()
     with torch.device("meta"):
-        made = recipe.build(run, api.load_unit_model(), ()).decoder
+        made = recipe.build(run, model, ()).decoder
     assert made.config.prosody.embedding == 256 and sum(p.numel() for p in made.parameters()) > 2e7
 
 
