@@ -36,7 +36,7 @@ of_row() {
 if at_stage 0 "$prompts -> Kaldi data dirs; of each voice's validation prompts a reference"; then
   if "$download"; then ../../utils/debian_packages.sh "$prompts" "asterisk-core-sounds-it-g722 asterisk-prompt-it-menardi-wav"; fi
   once "$data" ../vc_it/local/prepare_data.py -- ../vc_it/local/prepare_data.py --prompts "$prompts" "${options[@]}" "$data"
-  for voice in carlo paola; do
+  for voice in carlo paola; do  # of a data dir wav.scp is enough
     mkdir -p "$data/reference/$voice"
     grep "^$voice-" "$data/valid/wav.scp" > "$data/reference/$voice/wav.scp"
   done
