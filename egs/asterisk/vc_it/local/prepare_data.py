@@ -5,8 +5,9 @@ prepare_data.py --prompts DIR [--test 60] [--valid 20] [--limit N] [--shortest 1
 
 --prompts: unpacked Debian packages asterisk-core-sounds-it-g722 (a man, Carlo; G.722, which needs PyAV: pip install av)
 and asterisk-prompt-it-menardi-wav (a woman, Paola; 8 kHz). Only prompts of both are taken, and of these none shorter
-than --shortest seconds in either, and none that is more than --apart times as long in one as in the other: there they
-say something else (demo-thanks: 4.5 and 74 s). Both voices lose what is above 4 kHz, so that the band does not tell who speaks.
+than --shortest seconds in either, and none more than --apart times as long in one as in the other: there they say
+something else (demo-thanks: 4.5 and 74 s). Both voices lose what is above 4 kHz, so that the band does not tell who
+speaks.
 
 OUT/train, OUT/valid   both voices, utt2spk carlo and paola
 OUT/test/{carlo,paola} the held-out prompts of each, drawn by a hash of their names; ids are the prompts' names
@@ -66,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
               f"{held} are to be held out; --download true fetches them", file=sys.stderr)  # fmt: skip
         return 2
     names = list(usable)
-    print(f"  {len(both)} prompts of both voices; {short} shorter than {args.shortest:g} s, {apart} of other lengths left "
-          "out")  # fmt: skip
+    print(f"  {len(both)} prompts of both voices; {short} shorter than {args.shortest:g} s, {apart} of other lengths "
+          "left out")  # fmt: skip
     for part, own in (("valid", names[args.test : held]), ("train", names[held:])):
         rows = {f"{voice}-{name}": (path, voice) for name in own for voice, path in usable[name].items()}
         write_dir(args.out / part, {name: path for name, (path, _) in rows.items()},
