@@ -8,6 +8,8 @@
     python -m recipes.mel recipes/conf/tiny_prosody.toml data.labels=exp/units data.pitch=exp/pitch data.train=...
     python -m recipes.mel recipes/conf/mel_diffusion.toml run=exp/diffusion data.train=data/train   # without labels:
                                                      # features of the unit model's layer, made on the way
+    python -m recipes.mel recipes/conf/mel_regression.toml run=exp/soft data.train=data/train data.soft=true \\
+        unit_model=exp/soft_units                   # a model with soft units (recipes/conf/soft_units.toml)
 
 Takes TOML files, of which the later win, and key=value overrides. unit_model: whose units they are, and whose encoder
 gives features. data.speakers=true gives every speaker of the data an embedding; data.embeddings=resemblyzer takes that
@@ -55,6 +57,7 @@ class Data:
 
     train: str
     labels: str | None = None  # an output of `speechssl units` (text, not merged); None: the encoder's features
+    soft: bool = False  # without labels: the unit model's soft units, in place of its layer's features
     valid: str | None = None
     valid_labels: str | None = None  # None: they are among `labels`
     speakers: bool = False  # every speaker has an embedding
@@ -110,8 +113,8 @@ def train(run: Run, group: Group) -> int:
         valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
     if not (folder / "checkpoints").is_dir():
         measure(objective.decoder, batches, int(run.seed))
-    log.line(f"mel_{run.kind}: {count(objective) / 1e6:.2f} M parameters in training, of "
-             f"{'units' if objective.decoder.config.num_units else 'features'}")  # fmt: skip
+    told = "units" if objective.decoder.config.num_units else "soft units" if run.data.soft else "features"
+    log.line(f"mel_{run.kind}: {count(objective) / 1e6:.2f} M parameters in training, of {told}")
     ended = run_trainer(run, objective, batches, valid, group=group, folder=folder, log=log, failures=data.failures)
     if ended is None:
         return 2
@@ -120,7 +123,7 @@ def train(run: Run, group: Group) -> int:
         facts = {"recipe": "recipes.mel", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         name = run.name or f"mel_{run.kind}, {trainer.update} updates, seed {run.seed}"
         card = files.save(folder / "mel_decoder", objective.decoder.cpu(), units, layer=model.layer, name=name,
-                          licence=run.licence, training=facts,
+                          licence=run.licence, training=facts, soft=run.data.soft,
                           embedder=NAME if run.data.embeddings == NAME else "")  # fmt: skip
         (folder / "result.json").write_text(json.dumps(result | {"sha256": card.sha256}, indent=2) + "\n",
                                             encoding="utf-8")  # fmt: skip
@@ -153,17 +156,21 @@ def embeddings(run: Run, data: TrainingSet) -> Tensor | None:
 
 def build(run: Run, model: UnitModel, speakers: tuple[str, ...], voices: Tensor | None = None) -> nn.Module:
     """The objective with a fresh decoder, drawn from the run's seed; voices [N, E] are of the speakers."""
-    if fixed := sorted({"num_labels", "layer"} & set(run.settings)):
+    if fixed := sorted({"num_labels", "layer", "soft_dim"} & set(run.settings)):
         raise ConfigError(f"settings.{fixed[0]} follows from the units: leave it out")
     decoder = {"num_units": 1, "speakers": list(speakers), **run.settings.get("decoder", {}),
                "speaker_inputs": 0 if voices is None else voices.shape[1]}  # fmt: skip
+    soft = model.soft if run.data.soft else None
+    if soft is not None and run.data.labels is not None:
+        raise ConfigError("data.labels are units and data.soft=true soft ones: give one of them")
     values = {**run.settings, "decoder": decoder, "layer": model.layer,
-              "num_labels": 0 if run.data.labels is None else model.size}  # fmt: skip
+              "num_labels": 0 if run.data.labels is None else model.size,
+              "soft_dim": 0 if soft is None else model.soft_dim}  # fmt: skip
     if ("prosody" in decoder) != (run.data.pitch is not None):
         raise ConfigError("data.pitch and settings.decoder.prosody go together: one of them is missing")
     torch.manual_seed(run.seed)
     made = config.build(_OBJECTIVES[run.kind].Config, values)
-    objective = _OBJECTIVES[run.kind].Objective(model.pretrained.encoder, made)
+    objective = _OBJECTIVES[run.kind].Objective(model.pretrained.encoder, made, soft)
     if voices is not None:
         objective.decoder.voices.copy_(voices)
     return objective

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
 from speechssl.encoders.pretrained import EncoderCard
-from speechssl.errors import ConfigError, SpeechSSLError
+from speechssl.errors import ConfigError, GaveUpError, SpeechSSLError
 from speechssl.nn.initialize import initialize
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
@@ -42,7 +42,8 @@ def run_recipe(
 ) -> int:
     """`train` a run of dataclass `cls` as the arguments say: TOML files, of which the later win, and key=value.
 
-    Without arguments, or with --help, `doc` is printed. The exit code is that of `train`, 2 for what is refused.
+    Without arguments, or with --help, `doc` is printed. The exit code is that of `train`, 2 for what is refused, 3 for
+    a training that gave up (training.give_up).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -57,7 +58,7 @@ def run_recipe(
             return train(run, group)
     except SpeechSSLError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 3 if isinstance(error, GaveUpError) else 2
 
 
 def start_folder(run: Any, folder: Path, group: Group) -> Log:
@@ -71,7 +72,7 @@ def start_folder(run: Any, folder: Path, group: Group) -> Log:
             changed = config.differences(config.to_dict(before), config.to_dict(run))
             free = {"training.updates", "training.log_every", "training.save_every", "training.valid_every", "threads",
                     "training.keep", "training.workers", "training.tensorboard", "training.shard", "device",
-                    "run"}  # fmt: skip
+                    "run", "training.give_up", "training.give_up.after", "training.give_up.above"}  # fmt: skip
             if fixed := sorted(set(changed) - free):
                 raise ConfigError(f"{folder} holds a run with another {fixed[0]}: give the same, or another run=FOLDER")
         stored.write_text(resolved, encoding="utf-8")
@@ -122,6 +123,8 @@ def run_trainer(
     settings = run.training
     if valid is not None and best is not None and settings.best is None:
         settings = dataclasses.replace(settings, best=best)
+    if settings.give_up is not None and (valid is None or settings.best is None):
+        raise ConfigError("training.give_up needs a validation (data.valid) and its figure (training.best)")
     trainer = Trainer(objective, optimizer=run.optimizer, schedule=run.schedule, training=settings, group=group,
                       folder=folder, log=log)  # fmt: skip
     trainer.failures.update(failures)

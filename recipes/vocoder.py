@@ -34,6 +34,7 @@ from speechssl.errors import ConfigError, DataError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
 from speechssl.training.distributed import Group
+from speechssl.units import pitch_coder as coder_files
 from speechssl.units import vocoder as vocoder_files
 from speechssl.units.vocoder import SpokenUnits
 from speechssl.vocoders.learning import Learning
@@ -76,6 +77,7 @@ class Run(Common):
     run: str = "exp/vocoder"  # the run's folder
     name: str = ""  # of the vocoder
     licence: str = ""  # of the vocoder
+    pitch_codes: str | None = None  # folder of recipes.pitch_codes: its codes are the bins of data.pitch
     start: str | None = None  # folder of a vocoder whose weights are the first ones; discriminators are fresh
     losses: Losses = field(default_factory=Losses)
 
@@ -90,12 +92,22 @@ def train(run: Run, group: Group) -> int:
     if run.training.shard:
         raise ConfigError("training.shard is for transformers; a vocoder and its discriminators fit on each GPU")
     folder = Path(run.run)
-    units = spoken(run)
+    units, coder = spoken(run), None
+    if run.pitch_codes is not None:
+        coder, card = coder_files.load(run.pitch_codes)
+        if run.vocoder.pitch_bins or run.vocoder.pitch_coder is not None:
+            raise ConfigError("vocoder.pitch_bins and vocoder.pitch_coder follow from pitch_codes: leave them out")
+        if coder.config.frames_per_unit != 1 or card.rate_hz != units.rate_hz:
+            raise ConfigError(f"{run.pitch_codes} codes {card.rate_hz:g} frames of F0 a second, and there are "
+                              f"{units.rate_hz:g} units")  # fmt: skip
+        run = replace(run, vocoder=replace(run.vocoder, pitch_bins=coder.config.num_codes, pitch_coder=coder.config))
     own = replace(run.vocoder, num_units=units.num_units, speakers=speakers(run), pitch_centres=centres(run))
     run = replace(run, vocoder=own)
     torch.manual_seed(run.seed)
     objective = build(run, units)  # before the folder: what cannot be built leaves nothing behind
     vocoder = objective.generator.vocoder
+    if coder is not None:
+        vocoder.pitch_coder.load_state_dict(coder.state_dict())
     vocoder_files.check_fits(vocoder, units)
     log = start_folder(run, folder, group)
 
@@ -181,7 +193,7 @@ def centres(run: Run) -> tuple[float, ...]:
     bins = run.vocoder.pitch_bins
     if (run.data.pitch is not None) != run.vocoder.has_pitch:
         raise ConfigError("data.pitch and one of vocoder.pitch_channels and vocoder.pitch_bins go together")
-    if not bins or run.data.pitch is None or run.vocoder.pitch_centres:
+    if not bins or run.data.pitch is None or run.vocoder.pitch_centres or run.vocoder.pitch_coder is not None:
         return run.vocoder.pitch_centres
     folder = read_pitch(run.data.pitch)
     values = np.concatenate([folder.normalized(name) for name in folder.card.ids])

@@ -33,6 +33,10 @@ class TrainingError(SpeechSSLError):
     """A training that cannot go on, such as one whose loss is no number any more."""
 
 
+class GaveUpError(TrainingError):
+    """A training that has come to nothing by the update that `training.give_up` names."""
+
+
 class ConfigError(SpeechSSLError):
     """An unknown key, a wrong type, or a setting without effect; the message names the key."""
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from torch import Tensor
 
     from speechssl.data.utterance import Utterance
     from speechssl.extract.resynthesis import Speaking, Voice
@@ -67,7 +68,7 @@ def load_voice(args: argparse.Namespace) -> "Vocoder | MelVoice":
 
 def speak_all(
     args: argparse.Namespace, voice: "Voice", speaking: "Speaking",
-    speak: "Callable[[Utterance, Units], np.ndarray] | None" = None,
+    speak: "Callable[[Utterance, Units | Tensor], np.ndarray] | None" = None,
 ) -> int:  # fmt: skip
     """Speak the whole input and report; the exit code. speak: of recordings and their units, see `resynthesize`."""
     import dataclasses
@@ -90,7 +91,7 @@ def speak_all(
     else:
         model, corpus = UnitModel.load(args.units or "default"), _extraction.open_input(args)
         claimed = resynthesis.identity(corpus, model.hash, voice, speaking, pitch)
-        spoken = resynthesis.of_corpus(corpus, model)
+        spoken = resynthesis.of_corpus(corpus, model, voice)
     show = not args.quiet and sys.stderr.isatty()
     report = resynthesis.resynthesize(spoken, args.output, voice, speaking, claimed, pitch=pitch,
                                       beat=_show if show else lambda done: None, speak=speak)  # fmt: skip

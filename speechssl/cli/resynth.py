@@ -7,8 +7,9 @@
 The vocoder must be one of the units' own model: its card holds the hash. The command goes on where it was when it is
 given again. Utterances that cannot be spoken are in OUT/failures.tsv with their reason.
 
---mel-decoder in place of --vocoder: a mel decoder of recipes.mel, with Griffin-Lim's phases behind it. A flow or a
-diffusion is decoded in --steps, from noise of --seed, with --guidance away from what it says without content.
+--mel-decoder in place of --vocoder: a mel decoder of recipes.mel, with Griffin-Lim's phases behind it. One that learned
+from features or soft units of speech needs recordings. A flow or a diffusion is decoded in --steps, from noise of
+--seed, with --guidance away from what it says without content.
 
 --durations predicted: runs of one unit last as long as the vocoder thinks (`recipes.unit_durations` teaches it), not as
 in the recording.

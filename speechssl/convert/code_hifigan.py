@@ -1,12 +1,15 @@
 """CodeHiFiGAN, the unit vocoders that fairseq, textlesslib and speech-resynthesis released: config and checkpoint.
 
 The checkpoint is a pickled dict whose "generator" has the weights, with weight norm. Taken over: units, speakers by
-number or by an embedding from outside, F0 as a number or as bins, the duration predictor. Refused, by name: styles,
-F0 that a VQ-VAE of its own quantizes, and HiFi-GAN's small residual blocks.
+number or by an embedding from outside, F0 as a number, as bins or coded by a VQ-VAE that is part of the checkpoint, the
+duration predictor. Refused, by name: styles, VQ-VAEs that were trained with the vocoder, and HiFi-GAN's small residual
+blocks. A coded vocoder wants F0 at 200 Hz (`UnitVocoder.coded`): (Hz - mean) / deviation of the speaker, 0 where
+unvoiced, by their YAAPT.
 
 Speakers are called by their numbers, for the files hold no names; the unit model is not known from them either.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,12 @@ from speechssl.convert import files, pickle_reader
 from speechssl.convert.weights import fold_weight_norm
 from speechssl.errors import CheckpointError, ConfigError
 from speechssl.vocoders.durations import Settings as Durations
+from speechssl.vocoders.pitch_coder import Config as PitchCoder
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
-_UNKNOWN = {"multistyle": "styles", "lambda_commit": "a VQ-VAE of F0", "lambda_commit_code": "a VQ-VAE of units",
-            "f0_quantizer_path": "a VQ-VAE of F0"}  # fmt: skip
+_UNKNOWN = {"multistyle": "styles", "lambda_commit": "a VQ-VAE of F0 trained with the vocoder",
+            "lambda_commit_code": "a VQ-VAE of units"}  # fmt: skip
+_F0_HZ = 200
 _BRANCH = {"convs1": "dilated", "convs2": "last"}
 
 
@@ -70,6 +75,10 @@ def our_config(values: Mapping[str, Any], *, where: str) -> Config:
         elif values.get("multispkr"):
             speakers = values.get("num_speakers", 200)
         bins = values.get("f0_quant_num_bin", 0) if values.get("f0") else 0
+        coder = None
+        if values.get("f0_quantizer_path"):
+            coder = _coder(values["f0_quantizer"], math.prod(values["upsample_rates"]), values, where)
+            bins = coder.num_codes
         predictor = values.get("dur_predictor_params")
         durations = None
         if predictor:
@@ -88,7 +97,7 @@ def our_config(values: Mapping[str, Any], *, where: str) -> Config:
             num_units=values["num_embeddings"], dim=dim, speakers=tuple(map(str, range(speakers))), speaker_dim=dim,
             sample_rate=values.get("sampling_rate", 16_000), generator=generator, speaker_inputs=inputs,
             pitch_channels=int(bool(values.get("f0")) and not bins), pitch_bins=bins, last_slope=0.01,
-            durations=durations,
+            durations=durations, pitch_coder=coder,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, CheckpointError):
@@ -96,17 +105,67 @@ def our_config(values: Mapping[str, Any], *, where: str) -> Config:
         raise CheckpointError(f"{where}: not a usable config of a CodeHiFiGAN: {error!r}") from error
 
 
+def _coder(quantizer: Mapping[str, Any], hop: int, values: Mapping[str, Any], where: str) -> PitchCoder:
+    """The shape of a VQ-VAE of F0. CheckpointError for a shape that we do not have, other exceptions for none."""
+    codes, encoder, decoder = (dict(quantizer[f"f0_{part}_params"]) for part in ("vq", "encoder", "decoder"))
+    fixed = {"levels": 1, "strides_t": [2], "m_conv": 1.0, "dilation_cycle": None, "res_scale": False,
+             "reverse_decoder_dilation": False}  # fmt: skip
+    for part in (codes, encoder, decoder):
+        if strange := [key for key, value in fixed.items() if part.get(key, value) != value]:
+            raise CheckpointError(
+                f"{where}: f0_quantizer: {strange[0]}={part[strange[0]]!r}, which is not supported here"
+            )
+    frames, rest = divmod(_F0_HZ * hop, values.get("sampling_rate", 16_000))
+    same = ("input_emb_width", "output_emb_width", "downs_t", "width", "depth", "dilation_growth_rate")
+    (stages,), growth = encoder["downs_t"], encoder.get("dilation_growth_rate", 1)
+    if rest or any(encoder.get(key) != decoder.get(key) for key in same):
+        raise CheckpointError(f"{where}: f0_quantizer: encoder and decoder of F0 differ, or units are no whole frames "
+                              f"of F0 at {_F0_HZ} Hz, which is not supported here")  # fmt: skip
+    return PitchCoder(codes["l_bins"], codes["emb_width"], encoder["width"], stages, encoder["depth"], growth,
+                      encoder["input_emb_width"], frames, codes["mu"])  # fmt: skip
+
+
+def _coder_name(stem: str, stages: int) -> str:
+    """Our name of a convolution of the VQ-VAE, or "" where it has none such."""
+    match stem.split("."):
+        case ["quantizer", "decoder", "out"]:
+            return f"pitch_coder.decoder.{stages + 1}"
+        case ["quantizer", ("encoder" | "decoder") as side, "level_blocks", "0", "model", *rest]:
+            own = f"pitch_coder.{side}"
+        case _:
+            return ""
+    convolution, blocks = ("0", "1") if side == "encoder" else ("1", "0")
+    match rest:
+        case [number]:
+            return f"{own}.{number}"
+        case [number, which] if which == convolution:
+            return f"{own}.{number}.{which}"
+        case [number, which, "model", block, "model", ("1" | "3") as conv] if which == blocks:
+            return f"{own}.{number}.{which}.{block}.{'dilated' if conv == '1' else 'last'}"
+    return ""
+
+
 def our_tensors(tensors: Mapping[str, Tensor], settings: Config, *, where: str) -> dict[str, Tensor]:
     """The weights under our names. CheckpointError for a name that is none of theirs."""
-    num_kernels, renamed = len(settings.generator["kernels"]), {}
+    num_kernels = len(settings.generator["kernels"])
+    renamed: dict[str, Tensor] = {}
     for name, tensor in fold_weight_norm(dict(tensors), where=where).items():
         stem, _, kind = name.rpartition(".")
+        if name == "quantizer.vq.level_blocks.0.k":  # codewords; what they were moving averages of is not kept
+            own, words = "pitch_coder.codebook", len(tensor)
+            renamed |= {f"{own}.sums": tensor.float()[None], f"{own}.counts": torch.ones(1, words),
+                        f"{own}.restart.idle": torch.zeros(1, words, dtype=torch.int64)}  # fmt: skip
+            continue
         match stem.split("."):
+            case ["quantizer", *_] if settings.pitch_coder is not None and (
+                found := _coder_name(stem, settings.pitch_coder.stages)
+            ):
+                own = found
             case ["dict"]:
                 own = "units"
             case ["spkr"]:
                 own = "speakers"
-            case ["f0_quant_embed"]:
+            case ["f0_quant_embed" | "f0_dict"]:
                 own = "pitch"
             case ["conv_pre"]:
                 own = "generator.first"

@@ -157,7 +157,6 @@ class ModelSpec:
 
     def load(self, kind: Literal["units", "features"]) -> "tuple[Pretrained, int, Quantizer | None]":
         """Encoder, layer and (for units, hard or soft) quantizer. Raises CheckpointError, ConfigError."""
-        from speechssl.quantizers import SoftQuantizer
         from speechssl.units.model import UnitModel
 
         self._check(kind)
@@ -173,9 +172,8 @@ class ModelSpec:
         pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
         if self.unit_model is not None:
             units = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
-            if self.soft and not isinstance(units.quantizer, SoftQuantizer):
-                raise ConfigError(f"{self.unit_model}: its units are not soft; those of a prediction head are "
-                                  "(recipes/conf/soft_units.toml)")  # fmt: skip
+            if self.soft:
+                _ = units.soft_dim  # refuses those that are not soft
             return units.pretrained, units.layer, units.quantizer if kind == "units" or self.soft else None
         assert pretrained is not None
         from speechssl.convert import kmeans_by_name

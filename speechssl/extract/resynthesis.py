@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -58,8 +58,17 @@ class Voice(Protocol):
         """Whether it is told the pitch of every unit."""
         ...
 
+    @property
+    def takes_units(self) -> bool:
+        """Whether units are what it speaks; else features of speech, so that it needs recordings."""
+        ...
+
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units | Tensor:
+        """What it speaks of a recording's samples [S]: units, or features [T, D]."""
+        ...
+
     def __call__(self, units: Tensor, speaker: str | None = None, pitch: Tensor | None = None) -> Tensor:
-        """Samples [S] of ids [T] of every frame."""
+        """Samples [S] of ids [T] of every frame, or of features [T, D]."""
         ...
 
     def check(self, unit_model: str) -> None:
@@ -110,12 +119,15 @@ class Resynthesis:
         return (1 if self.utterances else 2) if self.failed else 0
 
 
-def of_corpus(corpus: Corpus, model: UnitModel) -> Iterator[tuple[Utterance, Units | AudioError]]:
-    """Every utterance with its units, or with what is wrong with it."""
+Heard: TypeAlias = Units | Tensor | AudioError  # units of a recording, its features [T, D], or what is wrong with it
+
+
+def of_corpus(corpus: Corpus, model: UnitModel, voice: Voice) -> Iterator[tuple[Utterance, Heard]]:
+    """Every utterance with what the voice speaks of it, or with what is wrong with it."""
     for utterance in corpus.utterances:
         try:
             samples = read_utterance(utterance, sample_rate=model.sample_rate).samples
-            units = model(samples, model.sample_rate)
+            units = voice.hear(model, samples)
             if not len(units):
                 raise AudioError("too-short", f"{len(samples)} samples are no frame")
             yield utterance, units
@@ -123,7 +135,7 @@ def of_corpus(corpus: Corpus, model: UnitModel) -> Iterator[tuple[Utterance, Uni
             yield utterance, error
 
 
-def of_units(folder: Path) -> Iterator[tuple[Utterance, Units | AudioError]]:
+def of_units(folder: Path) -> Iterator[tuple[Utterance, Heard]]:
     """Every utterance of a finished output folder of `speechssl units`. DataError where it is none."""
     if not (folder / SUMS).exists():
         raise DataError(f"{folder}: not finished; give the same `speechssl units` command again to go on")
@@ -136,6 +148,8 @@ def identity(
 ) -> dict[str, str]:
     """What decides the recordings. DataError where the vocoder does not speak these units, or needs pitch."""
     vocoder.check(unit_model)
+    if isinstance(source, Path) and not vocoder.takes_units:
+        raise DataError(f"{source}: units, and this mel decoder takes features of speech: give the recordings")
     if vocoder.has_pitch != (pitch is not None):
         raise DataError("this vocoder needs the pitch of the recordings: give an output of speechssl pitch"
                         if pitch is None else "this vocoder takes no pitch")  # fmt: skip
@@ -154,9 +168,9 @@ def identity(
 
 
 def resynthesize(
-    spoken: Iterator[tuple[Utterance, Units | AudioError]], target: str | Path, vocoder: Voice, speaking: Speaking,
+    spoken: Iterator[tuple[Utterance, Heard]], target: str | Path, vocoder: Voice, speaking: Speaking,
     claimed: dict[str, str], *, pitch: PitchFolder | None = None, beat: Callable[[int], None] = lambda done: None,
-    speak: Callable[[Utterance, Units], np.ndarray] | None = None,
+    speak: Callable[[Utterance, Units | Tensor], np.ndarray] | None = None,
 ) -> Resynthesis:  # fmt: skip
     """Recordings of all utterances; see `of_corpus`, `of_units` and `identity`. beat is told how many are done.
 
@@ -201,18 +215,23 @@ def resynthesize(
                        time.monotonic() - began)  # fmt: skip
 
 
-def say(units: Units, vocoder: Voice, speaking: Speaking, pitch: np.ndarray | None = None) -> np.ndarray:
-    """The waveform [S] of an utterance's units, with their normalised pitch [T, 2] where the vocoder takes it."""
-    places = np.arange(units.num_frames)
+def say(units: Units | Tensor, vocoder: Voice, speaking: Speaking, pitch: np.ndarray | None = None) -> np.ndarray:
+    """The waveform [S] of an utterance's units (or features [T, D]), with their normalised pitch [T, 2] where the
+    vocoder takes it. DataError for features whose durations are to be predicted.
+    """
+    content = torch.from_numpy(units.frames()) if isinstance(units, Units) else units
+    places = np.arange(len(content))
     if speaking.durations == "predicted":
+        if not isinstance(units, Units):
+            raise DataError("features of speech have no runs whose durations could be predicted: --durations kept")
         runs = units.dedup()
         places = stretched(runs.durations, vocoder.predict_durations(runs.ids))
     places = places[at_speed(len(places), speaking.speed)]
     values = None
     if pitch is not None:
-        whole = np.concatenate([pitch, np.zeros((max(0, units.num_frames - len(pitch)), 2), np.float32)])
+        whole = np.concatenate([pitch, np.zeros((max(0, len(content) - len(pitch)), 2), np.float32)])
         values = vocoder.pitch_input(torch.from_numpy(whole[places]))
-    return vocoder(torch.from_numpy(units.frames()[places]), speaking.speaker, values).numpy()
+    return vocoder(content[torch.from_numpy(places)], speaking.speaker, values).numpy()
 
 
 def track(pitch: PitchFolder | None, name: str, speaking: Speaking) -> np.ndarray | None:

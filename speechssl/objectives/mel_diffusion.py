@@ -5,36 +5,25 @@ the noise (see `nn.diffusion`). Trained on clean speech, it makes clean mels of 
 those are robust. `encoder` gives the frame rate, and its layer where no units are given; it is not trained.
 """
 
-from torch import nn
-
 from speechssl.data.batch import Batch
 from speechssl.nn.diffusion import draw_level, levels, noise_loss, noised
-from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
 from speechssl.vocoders.mel_learning import DrawnSettings as Config
-from speechssl.vocoders.mel_learning import make_decoder, shown
+from speechssl.vocoders.mel_learning import MelLearner, shown
 
 __all__ = ["Config", "Objective"]
 
 
-class Objective(nn.Module):
+class Objective(MelLearner):
     """The noise in noisy mels."""
 
-    def __init__(self, encoder: SpeechEncoder, config: Config) -> None:
-        super().__init__()
-        self.encoder = encoder.requires_grad_(False)
-        self.config = config
-        self.decoder = make_decoder(config, "diffusion", encoder.dim)
-        self.schedule = levels()
+    kind = "diffusion"
 
     def forward(self, batch: Batch) -> Outcome:
         """The loss over real frames that are no prompt; counts them."""
-        found = shown(self.decoder, self.encoder, self.config, batch)
-        level = draw_level(self.schedule.to(found.uniform.device), found.uniform).float()
+        found = shown(self, batch)
+        level = draw_level(levels().to(found.uniform.device), found.uniform).float()
         noisy = noised(found.mel, found.noise, level)
         hidden = self.decoder.hidden(found.condition, found.valid, noisy=noisy, time=level, prompt=found.prompt)
         loss = noise_loss(self.decoder.last(hidden), found.noise, found.learned)
         return Outcome(loss + found.aside, int(found.learned.sum()), found.scalars, hidden[found.valid].detach())
-
-    def after_step(self, step: int) -> None:
-        """Nothing to do."""

@@ -5,34 +5,24 @@ The network is shown mel and noise mixed at a time that is drawn for each uttera
 the settings say so. `encoder` gives the frame rate, and its layer where no units are given; it is not trained.
 """
 
-from torch import nn
-
 from speechssl.data.batch import Batch
 from speechssl.nn.flow_matching import flow_loss, on_path
-from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
 from speechssl.vocoders.mel_learning import DrawnSettings as Config
-from speechssl.vocoders.mel_learning import make_decoder, shown
+from speechssl.vocoders.mel_learning import MelLearner, shown
 
 __all__ = ["Config", "Objective"]
 
 
-class Objective(nn.Module):
+class Objective(MelLearner):
     """The velocity from noise to mel."""
 
-    def __init__(self, encoder: SpeechEncoder, config: Config) -> None:
-        super().__init__()
-        self.encoder = encoder.requires_grad_(False)
-        self.config = config
-        self.decoder = make_decoder(config, "flow", encoder.dim)
+    kind = "flow"
 
     def forward(self, batch: Batch) -> Outcome:
         """The loss over real frames that are no prompt; counts them."""
-        found = shown(self.decoder, self.encoder, self.config, batch)
+        found = shown(self, batch)
         noisy = on_path(found.noise, found.mel, found.uniform)
         hidden = self.decoder.hidden(found.condition, found.valid, noisy=noisy, time=found.uniform, prompt=found.prompt)
         loss = flow_loss(self.decoder.last(hidden), found.noise, found.mel, found.learned)
         return Outcome(loss + found.aside, int(found.learned.sum()), found.scalars, hidden[found.valid].detach())
-
-    def after_step(self, step: int) -> None:
-        """Nothing to do."""

@@ -8,13 +8,12 @@ B utterances, T frames, P numbers of a frame.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechssl.data.batch import Batch
-from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import Outcome
+from speechssl.vocoders.mel_learning import MelLearner, example
 from speechssl.vocoders.mel_learning import Settings as Config
-from speechssl.vocoders.mel_learning import example, make_decoder
 
 __all__ = ["Config", "Objective", "absolute_loss"]
 
@@ -25,21 +24,14 @@ def absolute_loss(predicted: Tensor, mel: Tensor, valid: Tensor) -> Tensor:
     return (predicted.to(wide) - mel.to(wide)).abs().mean(2)[valid].sum()
 
 
-class Objective(nn.Module):
+class Objective(MelLearner):
     """Regression of mels."""
 
-    def __init__(self, encoder: SpeechEncoder, config: Config) -> None:
-        super().__init__()
-        self.encoder = encoder.requires_grad_(False)
-        self.config = config
-        self.decoder = make_decoder(config, "regression", encoder.dim)
+    kind = "regression"
 
     def forward(self, batch: Batch) -> Outcome:
         """The loss over real frames; counts them."""
-        found = example(self.decoder, self.encoder, self.config.layer, batch)
+        found = example(self, batch)
         hidden = self.decoder.hidden(found.condition, found.valid)
         loss = absolute_loss(self.decoder.last(hidden), found.mel, found.valid)
         return Outcome(loss + found.aside, int(found.valid.sum()), found.scalars, hidden[found.valid].detach())
-
-    def after_step(self, step: int) -> None:
-        """Nothing to do."""

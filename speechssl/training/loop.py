@@ -23,13 +23,30 @@ from torch.nn.parallel import DistributedDataParallel
 
 from speechssl.data.batch import Batch
 from speechssl.data.training_set import Batches, Loaded, Place
-from speechssl.errors import ConfigError, TrainingError
+from speechssl.errors import ConfigError, GaveUpError, TrainingError
 from speechssl.nn.transformer import Transformer
 from speechssl.objectives import Outcome
 from speechssl.training import best, checkpoint, shard, watch
 from speechssl.training.distributed import Group
 from speechssl.training.log import Log
 from speechssl.training.optimizer import FACTOR, Optimizer, Schedule, make_optimizer
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """When a training has come to nothing: no validation by then had a figure `training.best` of at most so much.
+
+    For fresh weights some of which never begin to learn, such as CTC that writes blanks alone: draw others (egs/utils/
+    attempts.sh does).
+    """
+
+    above: float
+    after: float = 0.3  # of the updates
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 <= self.after <= 1:
+            raise ConfigError(f"training.give_up.after={self.after} must be a share of the updates, 0..1")
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class Training:
     workers: int = 1  # processes that decode audio; 0: none
     tensorboard: bool = False
     best: str | None = None  # a figure of the validation, such as "token_error_rate": the model with the least is kept
+    give_up: GiveUp | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts below one."""
@@ -163,6 +181,7 @@ class Trainer:
             if valid is not None and (self.update % settings.valid_every == 0 or due):
                 last = self.validate(valid)
                 self._keep_best(last)
+                self._give_up()
             if (self.update % settings.save_every == 0 and not self.bad) or due:  # never over good ones with bad ones
                 self.save()
         if self.update < settings.updates:
@@ -311,6 +330,13 @@ class Trainer:
             tensors = shard.whole(tensors)
         if self.group.first:
             best.save(self.folder / "best", tensors, figures, self.update)
+
+    def _give_up(self) -> None:
+        """End a training that has come to nothing; the figures are the same in all processes."""
+        rule, figure = self.settings.give_up, self.best.get(f"valid_{self.settings.best}", math.inf)
+        if rule is not None and self.update >= rule.after * self.settings.updates and figure > rule.above:
+            raise GaveUpError(f"gave up at update {self.update}: no {self.settings.best} of {rule.above} or less (best "
+                              f"{figure:.4g})")  # fmt: skip
 
     def _together(self, stream: Iterable[Loaded]) -> Iterator[Batch | None]:
         """Batches; of a divided model as many for every process, since all must run it together."""

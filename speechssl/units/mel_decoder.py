@@ -16,6 +16,7 @@ from torch import Tensor
 from speechssl import config, files
 from speechssl.encoders import pretrained as native
 from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.units.vocoder import UNUSABLE, SpokenUnits, check_identity, identity, read_weights, without
 from speechssl.vocoders.mel_decoder import Config, MelDecoder, Sampling
@@ -39,6 +40,7 @@ class MelDecoderCard:
     licence: str = ""
     training: dict[str, Any] = field(default_factory=dict)
     embedder: str = ""  # whose speaker embeddings it takes, for `data.speaker_embeddings`; empty: not known
+    soft: bool = False  # where it takes features: the unit model's soft units in place of the layer itself
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ class TrainedMelDecoder:
                             f"({', '.join(names[:20]) or 'it has no voice with a name'})")  # fmt: skip
         return names.index(name)
 
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units | Tensor:
+        """What it is told of samples [S] at the model's rate: units, its features [T, D], or soft units of them."""
+        if self.module.config.num_units:
+            return model(samples, model.sample_rate)
+        frames = model.pretrained.features_long(torch.from_numpy(samples), self.card.layer)
+        return model.soft(frames) if self.card.soft else frames
+
     def check(self, unit_model: str) -> None:
         """DataError unless units (or features) of the unit model with this hash are what it decodes."""
         self.card.units.check(unit_model, "mel decoder")
@@ -96,7 +105,7 @@ def check_fits(decoder: MelDecoder, units: SpokenUnits) -> None:
 
 def save(
     folder: str | Path, decoder: MelDecoder, units: SpokenUnits, *, layer: int = 0, name: str = "mel decoder",
-    licence: str = "", training: dict[str, Any] | None = None, embedder: str = "",
+    licence: str = "", training: dict[str, Any] | None = None, embedder: str = "", soft: bool = False,
 ) -> MelDecoderCard:  # fmt: skip
     """Write a mel decoder into `folder`, made if absent; returns its card. ConfigError where it does not fit."""
     folder = Path(folder)
@@ -104,7 +113,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     native.write_tensors(folder / "model.safetensors", decoder.state_dict())
     card = MelDecoderCard(FORMAT, name, decoder.config, units, layer, sha256(decoder), licence, training or {},
-                          embedder)  # fmt: skip
+                          embedder, soft)  # fmt: skip
     text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
     (folder / "card.json").write_text(text + "\n", encoding="utf-8")
     return card

@@ -1,4 +1,8 @@
-"""A mel decoder of units with Griffin-Lim behind it: speaks as a unit vocoder does, with nothing learned for phases."""
+"""A mel decoder with Griffin-Lim behind it: speaks as a unit vocoder does, with nothing learned for phases.
+
+Where it takes features or soft units of speech in place of units, recordings are all that it can speak. K units of a
+prompt, T of what is spoken, D channels of features.
+"""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -7,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl.errors import ConfigError, DataError
+from speechssl.errors import DataError
 from speechssl.units.mel_decoder import TrainedMelDecoder
+from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_decoder import Sampling
@@ -18,23 +23,18 @@ from speechssl.vocoders.mel_decoder import Sampling
 class Prompt:
     """Speech to go on from, in its voice: what was said, and how."""
 
-    ids: Tensor  # [K] int64
+    content: Tensor  # ids [K] int64, or features [K, D]
     mel: Tensor  # [frames_per_unit * K, M] log mels
 
 
 @dataclass(frozen=True)
 class MelVoice:
-    """Offers what `extract.resynthesis` wants of a voice. ConfigError for a decoder of features."""
+    """Offers what `extract.resynthesis` wants of a voice."""
 
     decoder: TrainedMelDecoder
     sampling: Sampling = field(default_factory=Sampling)
     iterations: int = 60  # of Griffin-Lim
     prompt: Prompt | None = None  # of a flow or diffusion; what is spoken goes on from it
-
-    def __post_init__(self) -> None:
-        """Units are all that it is given."""
-        if not self.decoder.module.config.num_units:
-            raise ConfigError("this mel decoder takes features of speech, not units: it cannot speak units")
 
     @property
     def sample_rate(self) -> int:
@@ -47,7 +47,7 @@ class MelVoice:
         claimed = f"{self.decoder.card.sha256} {self.sampling} griffin-lim {self.iterations}"
         if self.prompt is None:
             return claimed
-        told = hashlib.sha256(self.prompt.ids.numpy().tobytes() + self.prompt.mel.numpy().tobytes()).hexdigest()
+        told = hashlib.sha256(self.prompt.content.numpy().tobytes() + self.prompt.mel.numpy().tobytes()).hexdigest()
         return f"{claimed} prompt {told}"
 
     @property
@@ -55,10 +55,19 @@ class MelVoice:
         """It takes none."""
         return False
 
+    @property
+    def takes_units(self) -> bool:
+        """Whether units are what it speaks, not features of speech."""
+        return self.decoder.module.config.num_units > 0
+
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units | Tensor:
+        """What it is told of samples [S]: see `TrainedMelDecoder.hear`."""
+        return self.decoder.hear(model, samples)
+
     def __call__(
         self, units: Units | Tensor | np.ndarray, speaker: str | Tensor | None = None, pitch: Tensor | None = None
     ) -> Tensor:
-        """wav [S] float32; see `TrainedMelDecoder`. DataError for pitch."""
+        """wav [S] float32 of units, or of what `hear` gives; see `TrainedMelDecoder`. DataError for pitch."""
         if pitch is not None:
             raise DataError("a mel decoder takes no pitch")
         if self.decoder.module.prosody is not None:
@@ -73,8 +82,8 @@ class MelVoice:
     def _mel(self, units: Units | Tensor | np.ndarray, speaker: str | Tensor | None) -> Tensor:
         if self.prompt is None:
             return self.decoder(units, speaker, sampling=self.sampling)
-        ids = self.decoder.card.units.frames_of(units, "mel decoder") if isinstance(units, Units) else units
-        whole = torch.cat([self.prompt.ids, torch.as_tensor(ids)])
+        content = self.decoder.card.units.frames_of(units, "mel decoder") if isinstance(units, Units) else units
+        whole = torch.cat([self.prompt.content, torch.as_tensor(content)])
         mel = self.decoder(whole, speaker, sampling=self.sampling, prompt=self.prompt.mel)
         return mel[len(self.prompt.mel) :]
 

@@ -24,7 +24,7 @@ from speechssl.encoders import pretrained as pretrained_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import CheckpointError, ConfigError
 from speechssl.nn.lengths import frame_rule
-from speechssl.quantizers import Quantizer
+from speechssl.quantizers import Quantizer, SoftQuantizer
 from speechssl.units.card import (
     FORMAT,
     EncoderReference,
@@ -94,6 +94,18 @@ class UnitModel:
         """Units of features [T, C] of this model's layer."""
         ids = self.quantizer.encode(features).cpu().numpy()
         return Units.from_frames(ids, rate_hz=self.rate_hz, size=self.size)
+
+    @property
+    def soft_dim(self) -> int:
+        """D, the dimensions of its soft units. ConfigError where it has none."""
+        return self.soft(torch.zeros(1, self.quantizer.dim)).shape[1]
+
+    def soft(self, features: Tensor) -> Tensor:
+        """Soft units [..., D] float32 of features [..., C] of this model's layer. ConfigError where it has none."""
+        if not isinstance(self.quantizer, SoftQuantizer):
+            raise ConfigError(f"{self.card.name or 'this unit model'}: its units are not soft; those of a prediction "
+                              "head are (recipes/conf/soft_units.toml)")  # fmt: skip
+        return self.quantizer.soft(features)
 
     def describe(self, weights: Literal["none", "embedded", "external"]) -> StoredCard:
         """The card as it is stored."""

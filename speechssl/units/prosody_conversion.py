@@ -32,6 +32,7 @@ from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, ConfigError, DataError
 from speechssl.nn.runs import runs_of
 from speechssl.units.mel_voice import MelVoice
+from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.vocoders.mel_decoder import MelDecoder
 from speechssl.vocoders.prosody import Contours, Prosody, contours_of
@@ -89,6 +90,15 @@ class ProsodyTarget:
         return False
 
     @property
+    def takes_units(self) -> bool:
+        """Units, and the recordings that they are of."""
+        return True
+
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units | Tensor:
+        """Units of samples [S] at the model's rate."""
+        return self.voice.hear(model, samples)
+
+    @property
     def identity(self) -> str:
         """What decides the samples, beside the recordings."""
         told = hashlib.sha256()
@@ -116,8 +126,9 @@ class ProsodyTarget:
         """DataError: it takes none."""
         raise DataError("prosody is converted from recordings, not from units")
 
-    def speak(self, utterance: Utterance, units: Units) -> np.ndarray:
+    def speak(self, utterance: Utterance, units: Units | Tensor) -> np.ndarray:
         """wav [S] float32 of a recording with its units; AudioError for one without what is to be kept."""
+        assert isinstance(units, Units)  # which `hear` gives: prosody is of units
         samples = read_utterance(utterance, sample_rate=self.sample_rate).samples
         return self.say(self.plan(utterance, samples, units)).numpy()
 

@@ -19,6 +19,7 @@ from speechssl import config, files
 from speechssl.convert import code_hifigan
 from speechssl.encoders import pretrained as native
 from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
@@ -30,6 +31,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
 _LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
+          "pitch_coder": None,
           "durations": None}  # fmt: skip
 
 
@@ -121,6 +123,15 @@ class Vocoder:
     def has_pitch(self) -> bool:
         """Whether it is told the pitch of every unit."""
         return self.module.config.has_pitch
+
+    @property
+    def takes_units(self) -> bool:
+        """Units are what it speaks."""
+        return True
+
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units:
+        """Units of samples [S] at the model's rate."""
+        return model(samples, model.sample_rate)
 
     def pitch_input(self, pitch: Tensor) -> Tensor:
         """What it takes of normalised log F0 and voicing [..., 2]; see `UnitVocoder.pitch_input`."""

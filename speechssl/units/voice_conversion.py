@@ -24,6 +24,7 @@ from torch import Tensor
 from speechssl import files
 from speechssl.data.corpus import open_corpus, read_utterance
 from speechssl.data.pitch_files import PitchFolder
+from speechssl.data.samples import samples_at
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
 from speechssl.data.utterance import Utterance
 from speechssl.errors import ConfigError, DataError
@@ -64,6 +65,15 @@ class TargetVoice:
     def has_pitch(self) -> bool:
         """Whether it is told the pitch of every unit."""
         return self.voice.has_pitch
+
+    @property
+    def takes_units(self) -> bool:
+        """Whether units are what it speaks, not features of speech."""
+        return self.voice.takes_units
+
+    def hear(self, model: UnitModel, samples: np.ndarray) -> Units | Tensor:
+        """What it is told of samples [S] at the model's rate."""
+        return self.voice.hear(model, samples)
 
     def __call__(
         self, units: Units | Tensor | np.ndarray, speaker: str | None = None, pitch: Tensor | None = None
@@ -173,11 +183,13 @@ def prompt_of(voice: MelVoice, reference: str | Path, model: UnitModel) -> Promp
         raise DataError(f"{reference}: no recording to go on from")
     module = voice.decoder.module
     wav = read_utterance(utterances[0], sample_rate=model.sample_rate).samples
-    ids = torch.from_numpy(model(wav, model.sample_rate).frames())[: int(PROMPT_S * module.rate_hz)]
-    if not len(ids):
+    heard_of = voice.hear(model, wav)
+    content = torch.from_numpy(heard_of.frames()) if isinstance(heard_of, Units) else heard_of
+    content = content[: int(PROMPT_S * module.rate_hz)]
+    if not len(content):
         raise DataError(f"{reference}: too short to go on from")
-    patches = module.patches(torch.from_numpy(wav)[None], torch.tensor([len(wav)]), len(ids))
-    return Prompt(ids, module.mels(patches)[0])
+    patches = module.patches(torch.from_numpy(wav)[None], torch.tensor([len(wav)]), len(content))
+    return Prompt(content, module.mels(patches)[0])
 
 
 @dataclass(frozen=True)
@@ -195,7 +207,8 @@ class VoiceConverter:
         if convert is not None or has_prosody(self.voice):
             target = convert_as(self.voice, to, PARTS if convert is None else convert)
             return torch.from_numpy(target.speak(Utterance("source", str(source)), self.units(source)))
-        return speak_as(self.voice, to, self.units)(self.units(source))
+        samples = samples_at(source, None, self.units.sample_rate)
+        return speak_as(self.voice, to, self.units)(self.voice.hear(self.units, samples))
 
 
 def load(folder: str | Path, *, units: str | Path = "default", sampling: Sampling | None = None) -> VoiceConverter:

@@ -1,13 +1,13 @@
 """What a mel decoder learns from: a batch's mels, and its units or the features of a frozen encoder.
 
-B utterances, T frames, P numbers of a frame, C channels.
+B utterances, T frames, P numbers of a frame, C channels, D dimensions of soft units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechssl.data.batch import Batch, generator
 from speechssl.errors import ConfigError, DataError
@@ -26,6 +26,7 @@ class Settings:
     num_labels: int  # V, taken from the labels; 0: features of the encoder
     decoder: Config = field(default_factory=lambda: Config(num_units=1))  # its kind and inputs follow from the rest
     layer: int = 0  # of the encoder, for features
+    soft_dim: int = 0  # D, where these become soft units; taken from the unit model
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,24 @@ class DrawnSettings(Settings):
         shares = (self.prompt_share, self.longest_prompt, self.silent_share)
         if min(shares) < 0 or max(shares) >= 1:
             raise ConfigError(f"prompt_share, longest_prompt and silent_share must be in 0..1, got {shares}")
+
+
+class MelLearner(nn.Module):
+    """What the objectives of mel decoders share. soft: of a layer's frames [..., C] the soft units [..., D]."""
+
+    kind: Kind
+
+    def __init__(
+        self, encoder: SpeechEncoder, config: Settings, soft: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        if (soft is not None) != (config.soft_dim > 0) or (config.num_labels and soft is not None):
+            raise ConfigError("a mel decoder learns from units, or from features, which soft units may be made of")
+        self.encoder, self.config, self.soft = encoder.requires_grad_(False), config, soft
+        self.decoder = make_decoder(config, self.kind, config.soft_dim or encoder.dim)
+
+    def after_step(self, step: int) -> None:
+        """Nothing to do."""
 
 
 def make_decoder(settings: Settings, kind: Kind, channels: int) -> MelDecoder:
@@ -63,12 +82,13 @@ class Example:
     scalars: Mapping[str, Tensor | float] = field(default_factory=dict)
 
 
-def example(decoder: MelDecoder, encoder: SpeechEncoder, layer: int, batch: Batch) -> Example:
+def example(learner: MelLearner, batch: Batch) -> Example:
     """Condition and target. Frames are the encoder's; units come as labels, features from its layer.
 
     A decoder with prosody is given that of the recordings, and learns to predict it. DataError without labels where the
     decoder has units, and without pitch where it has prosody; ConfigError for an encoder of another rate.
     """
+    decoder, encoder = learner.decoder, learner.encoder
     config = decoder.config
     hop = config.hop * config.frames_per_unit
     if (encoder.sample_rate, encoder.conv.hop) != (config.sample_rate, hop):
@@ -84,7 +104,8 @@ def example(decoder: MelDecoder, encoder: SpeechEncoder, layer: int, batch: Batc
         valid = valid & (content >= 0)
         content = content.clamp_min(0)
     else:
-        content = zero_padding(features(encoder, layer, batch)[:, :frames], valid)
+        content = features(encoder, learner.config.layer, batch)[:, :frames]
+        content = zero_padding(content if learner.soft is None else learner.soft(content), valid)
     speakers = batch.groups if decoder.speakers is not None else None
     mel = zero_padding(decoder.patches(batch.wav, batch.lengths, frames), valid)
     if decoder.prosody is not None:
@@ -133,9 +154,11 @@ class Shown:
     scalars: Mapping[str, Tensor | float]
 
 
-def shown(decoder: MelDecoder, encoder: SpeechEncoder, settings: DrawnSettings, batch: Batch) -> Shown:
+def shown(learner: MelLearner, batch: Batch) -> Shown:
     """`example`, and draws. A prompt leaves one frame at least to be learned."""
-    found = example(decoder, encoder, settings.layer, batch)
+    settings = learner.config
+    assert isinstance(settings, DrawnSettings)
+    found = example(learner, batch)
     noise, prompted = torch.zeros_like(found.mel), torch.zeros_like(found.valid)
     uniforms = torch.zeros(len(noise), 4)
     for row, (seed, count) in enumerate(zip(batch.seeds.tolist(), found.valid.sum(1).tolist(), strict=True)):
@@ -148,7 +171,7 @@ def shown(decoder: MelDecoder, encoder: SpeechEncoder, settings: DrawnSettings, 
     condition, prompt = found.condition, None
     if settings.silent_share:
         silent = (uniforms[:, 3] < settings.silent_share).view(-1, 1, 1)
-        condition = torch.where(silent, decoder.without(condition), condition)
+        condition = torch.where(silent, learner.decoder.without(condition), condition)
     if settings.prompt_share:
         prompt = found.mel * prompted.unsqueeze(2)
     return Shown(condition, found.mel, found.valid, found.valid & ~prompted, prompt, noise, uniforms[:, 0],

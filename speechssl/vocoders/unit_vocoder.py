@@ -1,7 +1,8 @@
 """Units to waveform: an embedding of each unit, its pitch, the speaker, then HiFi-GAN's generator at the units' rate.
 
 CodeHiFiGAN of arXiv:2104.00355, section 2.2: unit, pitch and speaker are put side by side, the speaker beside every
-frame. Pitch is numbers (such as normalised log F0, and voicing) or the number of a bin, which has an embedding. The
+frame. Pitch is numbers (such as normalised log F0, and voicing), or the number of a bin, which has an embedding: of a
+scalar codebook (`pitch_centres`), or the code that a VQ-VAE of contours (`pitch_coder`) has for several units. The
 generator is that of arXiv:2010.05646 (or any of `vocoders.generators`) and makes as many samples of a unit as fit its
 rate: 320 at 16 kHz for 50 units a second.
 
@@ -25,6 +26,8 @@ from speechssl.nn.wave_generator import WaveGenerator
 from speechssl.vocoders import generators
 from speechssl.vocoders.durations import Settings as DurationSettings
 from speechssl.vocoders.durations import VariancePredictor, whole_frames
+from speechssl.vocoders.pitch_coder import Config as PitchCoderConfig
+from speechssl.vocoders.pitch_coder import PitchCoder
 
 _MOST = 1 << 24  # units and channels: a thousand times what any vocoder has
 _PIECE = 500  # frames that are made at once
@@ -46,6 +49,7 @@ class Config:
     pitch_centres: tuple[float, ...] = ()  # of bins 1, 2 ..: normalised log F0, rising; bin 0 is unvoiced
     last_slope: float = 0.1  # of the leaky ReLU before the last convolution; 0.01 in released vocoders
     durations: DurationSettings | None = None  # a predictor for deduplicated units
+    pitch_coder: PitchCoderConfig | None = None  # whose codes the bins are
 
     @property
     def has_pitch(self) -> bool:
@@ -57,6 +61,9 @@ class Config:
         centres = self.pitch_centres
         if centres and (len(centres) != self.pitch_bins - 1 or list(centres) != sorted(set(centres))):
             raise ConfigError(f"{self.pitch_bins} bins of pitch need {self.pitch_bins - 1} rising pitch_centres")
+        if self.pitch_coder is not None and (centres or self.pitch_bins != self.pitch_coder.num_codes):
+            raise ConfigError(f"a coder of pitch needs pitch_bins={self.pitch_coder.num_codes}, its codes, and no "
+                              "pitch_centres")  # fmt: skip
         if not 1 <= self.dim <= _MOST or not 1 <= self.speaker_dim <= _MOST or not 0 <= self.num_units <= _MOST:
             raise ConfigError(f"a vocoder needs dim and speaker_dim of at least 1, got {self.dim}, {self.speaker_dim}, "
                               f"for {self.num_units} units")  # fmt: skip
@@ -90,6 +97,7 @@ class UnitVocoder(nn.Module):
         elif config.speaker_inputs:
             self.speakers = nn.Linear(config.speaker_inputs, config.speaker_dim)
         self.pitch = nn.Embedding(config.pitch_bins, config.dim) if config.pitch_bins else None
+        self.pitch_coder = None if config.pitch_coder is None else PitchCoder(config.pitch_coder).requires_grad_(False)
         dim = config.dim + (config.dim if config.pitch_bins else config.pitch_channels)
         self.generator = generators.build(dim + (self.speakers is not None) * config.speaker_dim, settings)
         if isinstance(self.generator, WaveGenerator) and isinstance(self.generator.activation, nn.LeakyReLU):
@@ -150,10 +158,12 @@ class UnitVocoder(nn.Module):
         return torch.cat(parts, 2) if len(parts) > 1 else parts[0]
 
     def pitch_input(self, pitch: Tensor) -> Tensor:
-        """What `forward` takes, of normalised log F0 and voicing [..., 2]: numbers [..., P], or bins [...] int64.
+        """What `forward` takes, of normalised log F0 and voicing [..., T, 2]: numbers [..., T, P], or bins [..., T].
 
         DataError where it takes none, or bins whose centres are not known.
         """
+        if self.pitch_coder is not None:
+            return self.coded(pitch)
         if self.config.pitch_channels:
             if self.config.pitch_channels > pitch.shape[-1]:
                 raise DataError(
@@ -165,6 +175,23 @@ class UnitVocoder(nn.Module):
         centres = torch.tensor(self.config.pitch_centres, device=pitch.device, dtype=pitch.dtype)
         bounds = (centres[1:] + centres[:-1]) / 2
         return torch.where(pitch[..., 1] > 0.5, torch.bucketize(pitch[..., 0].contiguous(), bounds) + 1, 0)
+
+    def coded(self, contour: Tensor) -> Tensor:
+        """Bins [..., T] int64 by the coder, of its numbers [..., frames_per_unit * T, I] as it learned them.
+
+        DataError without a coder, and for frames that are no whole units.
+        """
+        if self.pitch_coder is None:
+            raise DataError("this vocoder has no coder of pitch")
+        wanted = self.pitch_coder.config
+        units, rest = divmod(contour.shape[-2], wanted.frames_per_unit)
+        voicing = wanted.frames_per_unit == 1  # `data.pitch` has it, and a coder of less looks at the first alone
+        if rest or not wanted.inputs <= contour.shape[-1] <= (2 if voicing else wanted.inputs):
+            raise DataError(f"pitch {list(contour.shape)}: this vocoder's coder takes {wanted.inputs} numbers of "
+                            f"{wanted.frames_per_unit} frames for every unit")  # fmt: skip
+        whole = contour.reshape(-1, *contour.shape[-2:])
+        codes = self.pitch_coder.per_unit(self.pitch_coder.encode(whole), units)
+        return codes.reshape(*contour.shape[:-2], units)
 
     @torch.inference_mode()
     def synthesize(self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None) -> Tensor:

@@ -143,13 +143,15 @@ def test_a_prompt_is_gone_on_from_and_cut_off_again(work: Path, tmp_path: Path) 
     voice = MelVoice(trained, Sampling(steps=2))
     prompt, units = prompt_of(voice, work / "ref2", model), model(work / "in" / "a.wav")
     wav = soundfile.read(work / "ref2" / "z.wav", dtype="float32")[0]
-    assert np.array_equal(prompt.ids.numpy(), model(wav, 16000).frames()) and len(prompt.mel) == 2 * len(prompt.ids)
-    whole = np.concatenate([prompt.ids.numpy(), units.frames()])
+    assert np.array_equal(prompt.content.numpy(), model(wav, 16000).frames()) and len(prompt.mel) == 2 * len(
+        prompt.content
+    )
+    whole = np.concatenate([prompt.content.numpy(), units.frames()])
     expected = trained(whole, sampling=Sampling(steps=2), prompt=prompt.mel)[len(prompt.mel) :]
     assert convert(work, tmp_path / "p", "prompted", work / "ref2", "--steps", "2") == 0
     made = griffin_lim.waveform(expected.numpy(), trained.module.config)
     np.testing.assert_allclose(spoken(tmp_path / "p"), made, atol=2 / 32768)
-    other = Prompt(prompt.ids, prompt.mel + 1)
+    other = Prompt(prompt.content, prompt.mel + 1)
     assert replace(voice, prompt=other).identity != replace(voice, prompt=prompt).identity != voice.identity
 
 

@@ -30,7 +30,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folders.save(folder / "flow", MelDecoder(SMALL), units)
     folders.save(folder / "stranger", MelDecoder(SMALL), replace(units, sha256="f" * 64))
     folders.save(folder / "regression", MelDecoder(replace(SMALL, kind="regression", guided=False)), units)
-    folders.save(folder / "features", MelDecoder(replace(SMALL, num_units=0, inputs=256)), units)
+    features, layer = replace(SMALL, num_units=0, inputs=256), UnitModel.load("default").layer
+    folders.save(folder / "features", MelDecoder(features), units, layer=layer)
+    folders.save(folder / "soft", MelDecoder(replace(features, inputs=4)), units, layer=layer, soft=True)
     return folder
 
 
@@ -59,7 +61,8 @@ def test_units_are_spoken_by_mel_and_griffin_lim_with_the_sampling_that_is_asked
         ("regression", ("--steps", "4"), "no effect on a regression"),
         ("flow", ("--durations", "predicted"), "no durations"),
         ("flow", ("--f0", "2"), "takes no pitch"),
-        ("features", (), "cannot speak units"),
+        ("features", ("--durations", "predicted"), "features of speech have no runs"),
+        ("soft", (), "not soft"),
         ("flow", ("--steps", "0"), "steps >= 1"),
     ],
 )
@@ -68,3 +71,21 @@ def test_what_it_cannot_do_is_refused(
 ) -> None:
     assert run(work, tmp_path / "out", decoder, *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_decoder_of_features_speaks_those_of_recordings_and_no_units(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(work, tmp_path / "out", "features", "--steps", "2", "--speed", "0.5") == 0
+    wav = soundfile.read((tmp_path / "out" / "wav.scp").read_text().split(" ", 1)[1].strip())[0]
+    model, voice = UnitModel.load("default"), MelVoice(folders.load(work / "features"), Sampling(steps=2))
+    samples = soundfile.read(work / "in" / "a.wav", dtype="float32")[0]
+    features = model.pretrained.features_long(torch.from_numpy(samples), model.layer)
+    assert torch.equal(voice.hear(model, samples), features)
+    slower = features.repeat_interleave(2, dim=0)
+    np.testing.assert_allclose(wav, voice(slower).numpy(), atol=2 / 32768)
+    assert main(["units", str(work / "in"), "-o", str(tmp_path / "units"), "--workers", "0", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["resynth", str(tmp_path / "units"), "--mel-decoder", str(work / "features"), "-o",
+                 str(tmp_path / "no"), "--quiet"]) == 2  # fmt: skip
+    assert "give the recordings" in capsys.readouterr().err

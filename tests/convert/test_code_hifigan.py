@@ -20,6 +20,22 @@ CONFIG: dict[str, Any] = {
     "resblock_kernel_sizes": [3, 7], "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5]], "num_embeddings": 9,
     "embedding_dim": 4, "model_in_dim": 4, "sampling_rate": 16000, "f0": False, "code_hop_size": 20,
 }  # fmt: skip
+F0_PART = {"input_emb_width": 1, "output_emb_width": 3, "levels": 1, "downs_t": [2], "strides_t": [2], "width": 4,
+           "depth": 2, "m_conv": 1.0, "dilation_growth_rate": 3}  # fmt: skip
+F0_CODES: dict[str, Any] = {
+    "f0": True, "model_in_dim": 8, "sampling_rate": 4000, "f0_quantizer_path": "checkpoints/g_00400000",
+    "f0_quantizer": {"f0_vq_params": {"l_bins": 5, "emb_width": 3, "mu": 0.99, "levels": 1},
+                     "f0_encoder_params": F0_PART, "f0_decoder_params": F0_PART},
+}  # fmt: skip
+
+
+def f0_part(part: str, **change: Any) -> dict[str, Any]:
+    """With another setting of its quantizer."""
+    quantizer = F0_CODES["f0_quantizer"]
+    changed = {name: {**quantizer[name], **change} for name in quantizer if part in (name.split("_")[1], "both")}
+    return {**F0_CODES, "f0_quantizer": {**quantizer, **changed}}
+
+
 DURATIONS = {"dur_predictor_params": {"encoder_embed_dim": 4, "var_pred_hidden_dim": 6, "var_pred_kernel_size": 3,
                                       "var_pred_dropout": 0.5}}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -28,6 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "embedder": {"multispkr": True, "embedder_params": {"path": "x"}, "embedder_dim": 3, "model_in_dim": 8},
     "f0": {"f0": True, "model_in_dim": 5},
     "f0_bins": {"f0": True, "f0_quant_num_bin": 6, "multispkr": "x", "num_speakers": 5, "model_in_dim": 12},
+    "f0_codes": F0_CODES,
     "durations": DURATIONS,
 }
 
@@ -62,6 +79,27 @@ def random_weights(config: dict[str, Any]) -> dict[str, Tensor]:
         found["spkr.weight"] = draw(config["num_speakers"], dim)
     if config.get("f0_quant_num_bin"):
         found["f0_quant_embed.weight"] = draw(config["f0_quant_num_bin"], dim)
+    if config.get("f0_quantizer_path"):
+        found |= {"f0_dict.weight": draw(5, dim), "quantizer.vq.level_blocks.0.k": draw(5, 3, scale=0.05)}
+
+        def plain(name: str, inputs: int, outputs: int, kernel: int, *, up: bool = False) -> None:
+            shape = (inputs, outputs, kernel) if up else (outputs, inputs, kernel)
+            found[f"quantizer.{name}.weight"], found[f"quantizer.{name}.bias"] = draw(*shape), draw(outputs)
+
+        for side, convolution, blocks in (("encoder", 0, 1), ("decoder", 1, 0)):
+            model = f"{side}.level_blocks.0.model"
+            for stage in range(2):
+                number = stage + (side == "decoder")
+                if side == "encoder":
+                    plain(f"{model}.{number}.{convolution}", 4 if stage else 1, 4, 4)
+                else:
+                    plain(f"{model}.{number}.{convolution}", 4, 3 if stage else 4, 4, up=True)
+                for block in range(2):
+                    plain(f"{model}.{number}.{blocks}.model.{block}.model.1", 4, 4, 3)
+                    plain(f"{model}.{number}.{blocks}.model.{block}.model.3", 4, 4, 1)
+        plain("encoder.level_blocks.0.model.2", 4, 3, 3)
+        plain("decoder.level_blocks.0.model.0", 3, 4, 3)
+        plain("decoder.out", 3, 1, 3)
     if config.get("dur_predictor_params"):
         for layer, inputs in ((1, dim), (2, 6)):
             conv_name, norm = f"dur_predictor.conv{layer}.0", f"dur_predictor.ln{layer}"
@@ -98,7 +136,7 @@ class Slow:
     def speak(self, ids: Tensor, speaker: Any = None, pitch: Tensor | None = None) -> Tensor:
         parts = [self.tensors["dict.weight"][ids].T]
         if pitch is not None:
-            bins = self.tensors.get("f0_quant_embed.weight")
+            bins = self.tensors.get("f0_quant_embed.weight", self.tensors.get("f0_dict.weight"))
             parts.append(bins[pitch].T if bins is not None else pitch.double().T)
         if speaker is not None:
             table = self.tensors["spkr.weight"]
@@ -118,6 +156,42 @@ class Slow:
                 total, number = total + y, number + 1
             x = total / len(self.config["resblock_kernel_sizes"])
         return self.conv("conv_post", F.leaky_relu(x, 0.01)).tanh()[0, 0]
+
+    def f0_vectors(self, f0: Tensor) -> Tensor:
+        """Vectors [T / 4, 3] of F0 [T]: two stages that halve it, dilations 1 and 3."""
+
+        def conv(name: str, x: Tensor, **how: int) -> Tensor:
+            name = f"quantizer.encoder.level_blocks.0.model.{name}"
+            return F.conv1d(x, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"], **how)
+
+        x = f0.double()[None, None]
+        for stage in range(2):
+            x = conv(f"{stage}.0", x, stride=2, padding=1)
+            for block in range(2):
+                inside = conv(f"{stage}.1.model.{block}.model.1", x.relu(), padding=3**block, dilation=3**block)
+                x = x + conv(f"{stage}.1.model.{block}.model.3", inside.relu())
+        return conv("2", x, padding=1)[0].T
+
+    def f0_codes(self, f0: Tensor) -> Tensor:
+        """Codes [T / 4]: each vector's nearest codeword."""
+        words = self.tensors["quantizer.vq.level_blocks.0.k"]
+        return torch.stack([(words - vector).square().sum(1).argmin() for vector in self.f0_vectors(f0)])
+
+    def f0_back(self, codes: Tensor) -> Tensor:
+        """F0 [4 N] of codes [N], the decoder's."""
+        model = "quantizer.decoder.level_blocks.0.model"
+
+        def of(name: str) -> tuple[Tensor, Tensor]:
+            return self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"]
+
+        x = F.conv1d(self.tensors["quantizer.vq.level_blocks.0.k"][codes].T[None], *of(f"{model}.0"), padding=1)
+        for stage in (1, 2):
+            for block in range(2):
+                name = f"{model}.{stage}.0.model.{block}.model"
+                inside = F.conv1d(x.relu(), *of(f"{name}.1"), padding=3**block, dilation=3**block)
+                x = x + F.conv1d(inside.relu(), *of(f"{name}.3"))
+            x = F.conv_transpose1d(x, *of(f"{model}.{stage}.1"), stride=2, padding=1)
+        return F.conv1d(x, *of("quantizer.decoder.out"), padding=1)[0, 0]
 
     def durations(self, ids: Tensor) -> Tensor:
         x = self.tensors["dict.weight"][ids].T[None]
@@ -144,7 +218,8 @@ def test_a_released_vocoder_says_what_the_published_architecture_says(variant: s
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(9, (11,), generator=generator)
     speaker = {"speakers": 3, "f0_bins": 2, "embedder": torch.rand(3, generator=generator)}.get(variant)
-    pitch = {"f0": torch.randn(11, 1, generator=generator), "f0_bins": torch.randint(6, (11,), generator=generator)}
+    pitch = {"f0": torch.randn(11, 1, generator=generator), "f0_bins": torch.randint(6, (11,), generator=generator),
+             "f0_codes": torch.randint(5, (11,), generator=generator)}  # fmt: skip
     found = vocoder.synthesize(ids, speaker, pitch.get(variant))
     expected = Slow(config, tensors).speak(ids, speaker, pitch.get(variant))
     assert expected.std() > 0.01 and len(expected) == 11 * 20
@@ -162,12 +237,33 @@ def test_its_durations_are_those_of_the_published_predictor(tmp_path: Path) -> N
     assert vocoder.predict_durations(ids).tolist() == expected.tolist()
 
 
+def test_its_codes_of_f0_are_those_of_the_published_quantizer(tmp_path: Path) -> None:
+    config = {**CONFIG, **F0_CODES}
+    tensors, f0 = random_weights(config), 2 * torch.randn(24, 1, generator=torch.Generator().manual_seed(2))
+    words = Slow(config, tensors).f0_vectors(f0[:, 0])[:5]  # so that different ones are chosen
+    slow = Slow(config, tensors := tensors | {"quantizer.vq.level_blocks.0.k": words.float() + 0.01})
+    vocoder, expected = code_hifigan.load(*stored(tmp_path, config, tensors)), slow.f0_codes(f0[:, 0])
+    assert expected[:5].tolist() == [0, 1, 2, 3, 4] and vocoder.config.pitch_coder is not None
+    assert vocoder.config.pitch_coder.frames_per_unit == 1  # 200 units a second, and F0 at 200 Hz
+    assert vocoder.coded(f0).tolist() == expected.repeat_interleave(4).tolist()
+    assert vocoder.pitch_coder is not None
+    torch.testing.assert_close(vocoder.pitch_coder.decode(expected[None])[0, :, 0].double(), slow.f0_back(expected),
+                               atol=2e-6, rtol=0)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"resblock": "2"}, "resblock '2'"),
         ({"multistyle": True}, "styles"),
-        ({"f0_quantizer_path": "x"}, "VQ-VAE"),
+        ({"lambda_commit": 0.02}, "VQ-VAE"),
+        ({"f0_quantizer_path": "x"}, "f0_quantizer"),
+        (F0_CODES | {"sampling_rate": 4100}, "whole frames"),
+        (
+            F0_CODES | {"f0_quantizer": {**F0_CODES["f0_quantizer"], "f0_decoder_params": {**F0_PART, "width": 5}}},
+            "differ",
+        ),
+        (F0_CODES | {"f0_quantizer": {**F0_CODES["f0_quantizer"], "f0_vq_params": {"levels": 2}}}, "levels=2"),
         ({"resblock_dilation_sizes": [[1, 3, 5], [1, 2, 5]]}, "different dilations"),
         ({"upsample_kernel_sizes": [10, 8]}, "odd number"),
         ({"embedding_dim": 5}, "does not describe these weights"),

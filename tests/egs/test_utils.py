@@ -129,3 +129,31 @@ def test_a_step_that_failed_is_not_done_even_where_the_caller_handles_the_failur
     run = bash(handled, "x", cwd=tmp_path, fail="1")
     assert run.returncode == 3 and "handled" in run.stdout
     assert not (tmp_path / "exp" / "a.done").exists() and (tmp_path / "exp" / "a.begun").exists()
+
+
+ATTEMPTS = f"""set -euo pipefail
+. "{UTILS}/attempts.sh"
+train() {{
+  mkdir -p exp/checkpoints
+  echo "$*" | tee -a told >>exp/log.jsonl
+  case " $gives_up " in *" ${{2#seed=}} "*) return 3 ;; esac
+  if [ "${{broken:-}}" ]; then return 2; fi
+  touch exp/model
+}}
+attempts exp 7 train first
+"""
+
+
+def test_a_training_that_gives_up_is_begun_again_with_another_seed_and_its_log_is_kept(tmp_path: Path) -> None:
+    assert bash(ATTEMPTS, cwd=tmp_path, gives_up="7 1007", broken="yes").returncode == 2  # the third attempt stopped
+    assert bash(ATTEMPTS, cwd=tmp_path, gives_up="7 1007").returncode == 0
+    seeds = [line.partition("=")[2] for line in (tmp_path / "told").read_text().splitlines()]
+    assert seeds == ["7", "1007", "2007", "2007"], "it went on with the attempt that was stopped"
+    left = sorted(path.name for path in (tmp_path / "exp").iterdir())
+    assert left == ["checkpoints", "gave_up.0.jsonl", "gave_up.1.jsonl", "log.jsonl", "model"]
+    assert (tmp_path / "exp/gave_up.1.jsonl").read_text() == "first seed=1007\n"
+
+
+def test_after_five_attempts_that_gave_up_there_are_no_more(tmp_path: Path) -> None:
+    run = bash(ATTEMPTS, cwd=tmp_path, gives_up="7 1007 2007 3007 4007")
+    assert run.returncode == 3 and not (tmp_path / "exp/model").exists()

@@ -204,6 +204,8 @@ def test_an_encoder_and_a_vocabulary_of_another_run_can_be_used(data: Path, whol
         ({"vocabulary__kind": "pieces"}, "size"),
         ({"vocabulary__folder": "no_such"}, "vocabulary"),
         ({"training__best": "no_such"}, "no_such"),
+        ({"training__give_up": "{above=0.5, after=2.0}"}, "give_up.after"),
+        ({"training__give_up": "{above=0.5}", "data__valid": None}, "needs a validation"),
         ({"settings__head__layer": 99}, "layer=99"),
         ({"encoder": '{family="cpc"}'}, "wav2vec 2.0 kind"),
     ],
@@ -213,6 +215,17 @@ def test_a_wrong_setting_is_an_error_that_names_it(
 ) -> None:
     assert train(data, tmp_path / "run", **others) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_training_that_comes_to_nothing_gives_up_where_it_was_told_to(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, rule = tmp_path / "run", {"training__valid_every": 1, "training__give_up": "{above=0.2, after=0.5}"}
+    assert train(data, run, **rule) == 3
+    assert "gave up at update 3" in capsys.readouterr().err and not (run / "recognizer").exists()
+    assert [row["update"] for row in rows(run, "valid")] == [1, 2, 3]
+    assert train(data, run, **rule | {"training__give_up": "{above=9.0, after=0.5}"}) == 0, "others may be asked for"
+    assert rows(run, "valid")[-1]["update"] == 6
 
 
 def test_pieces_and_phones_are_targets_too(data: Path, tmp_path: Path) -> None:

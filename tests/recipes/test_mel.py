@@ -13,6 +13,8 @@ from speechssl import api, config
 from speechssl.data import pitch_files
 from speechssl.data.pitch import Settings
 from speechssl.errors import DataError
+from speechssl.quantizers.cosine import Cosine
+from speechssl.units.model import UnitModel
 from speechssl.vocoders.prosody import Settings as Prosody
 
 CONF = Path(recipe.__file__).parent / "conf"
@@ -97,3 +99,28 @@ def test_what_does_not_belong_together_is_refused(
     (other / "units").write_text((data / "units" / "units").read_text())
     assert recipe.main([*start, *SMALL, f"data.labels={other}"]) == 2
     assert "other sounds" in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+def test_soft_units_are_learned_from_and_spoken_where_the_unit_model_has_them(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hard = api.load_unit_model()
+    random = torch.Generator().manual_seed(0)
+    head = Cosine(torch.randn(6, hard.quantizer.dim, generator=random), torch.randn(6, generator=random),
+                  torch.randn(9, 6, generator=random), torch.tensor(0.1))  # fmt: skip
+    soft = UnitModel(hard.pretrained, hard.layer, head)
+    soft.save(tmp_path / "units")
+    run = [str(CONF / "mel_regression.toml"), f"run={tmp_path / 'run'}", f"data.train={data / 'wavs'}",
+           "data.soft=true", *SMALL]  # fmt: skip
+    assert recipe.main(run) == 2
+    assert "are not soft" in capsys.readouterr().err
+    run.append(f"unit_model={tmp_path / 'units'}")
+    assert recipe.main([*run, f"data.labels={data / 'units'}"]) == 2
+    assert recipe.main(run) == 0
+    decoder = api.load_mel_decoder(tmp_path / "run" / "mel_decoder")
+    assert decoder.card.soft and decoder.module.config.inputs == 6
+    samples = np.random.default_rng(1).normal(0, 0.1, 8000).astype(np.float32)
+    frames = hard.pretrained.features_long(torch.from_numpy(samples), hard.layer)
+    told = decoder.hear(soft, samples)
+    torch.testing.assert_close(told, frames @ head.weight.T + head.bias, atol=1e-4, rtol=1e-4)
+    assert decoder(told).shape == (2 * len(frames), 80)

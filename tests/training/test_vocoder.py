@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from recipes import pitch_codes as pitch_recipe
 from recipes import vocoder as recipe
 from speechssl import config
 from speechssl.data import pitch_files
@@ -21,6 +22,8 @@ from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.pitch import Settings
 from speechssl.data.training_set import Batches, Place, open_training_set
+from speechssl.errors import CheckpointError
+from speechssl.units import pitch_coder
 from speechssl.units import vocoder as folders
 from speechssl.vocoders.unit_vocoder import UnitVocoder
 from tests.training.helpers import _toml, corpus
@@ -207,6 +210,28 @@ def test_a_vocoder_learns_from_pitch_too(kind: str, data: Path, pitch: Path, tmp
     low, high = (vocoder.module.pitch_input(torch.tensor([[value, 1.0]] * 2)) for value in (-1.0, 1.0))
     assert not torch.equal(vocoder(ids, None, low), vocoder(ids, None, high))
     assert recipe.main(settings(data, tmp_path / "run", **others)) == 0  # the stored config names the centres
+
+
+def test_a_vocoder_learns_from_codes_of_pitch(data: Path, pitch: Path, tmp_path: Path) -> None:
+    codes, run = tmp_path / "codes", tmp_path / "run"
+    learned = [f"pitch={pitch}", f"valid={pitch}", f"run={codes}", "coder.channels=4", "coder.dim=3",
+               "settings.updates=3", "settings.frames=16"]  # fmt: skip
+    assert pitch_recipe.main(learned) == 0 and pitch_recipe.main(learned) == 2  # it does not write over what is there
+    scores, (coder, card) = json.loads((codes / "scores.json").read_text()), pitch_coder.load(codes)
+    assert scores["bits_per_s"] == pytest.approx(12.5 * np.log2(20)) and card.rate_hz == 50
+    others = {"pitch_codes": codes, "data__pitch": pitch, "training__updates": 1}
+    assert recipe.main(settings(data, run, **others)) == 0
+    vocoder = folders.load(run / "vocoder").module
+    assert vocoder.pitch_coder is not None
+    for name, tensor in coder.state_dict().items():
+        assert torch.equal(vocoder.pitch_coder.state_dict()[name], tensor), "it stays as it was learned"
+    assert recipe.main(settings(data, run, **others)) == 0  # the stored config is the same run's
+    assert recipe.main(settings(data, tmp_path / "no", **others, vocoder__pitch_bins=4)) == 2
+    (codes / "card.json").write_text((codes / "card.json").read_text().replace('"seed": 0', '"seed": 0, "x": 1'))
+    pitch_coder.load(codes)
+    (codes / "card.json").write_text((codes / "card.json").read_text().replace('"decay": 0.99', '"decay": 0.9'))
+    with pytest.raises(CheckpointError, match="sha256"):
+        pitch_coder.load(codes)
 
 
 @pytest.mark.parametrize("change", [{"data__pitch": None, "vocoder__pitch_channels": 2}, {"data__pitch": "x"}])

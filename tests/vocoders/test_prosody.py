@@ -158,7 +158,7 @@ def test_the_mel_teaches_the_speaker_encoder_and_prosody_its_own_encoder_and_pre
     from speechssl.vocoders.mel_learning import example
 
     made = objective()
-    found = example(made.decoder, made.encoder, 0, example_batch())
+    found = example(made, example_batch())
     aside, mel = grads(found.aside, made.decoder), grads(made.decoder(found.condition, found.valid).sum(), made.decoder)
     assert {n.split(".")[1] for n in aside if n.startswith("prosody")} == {"encoder", "told", "durations", "voicing",
                                                                            "contours"}  # fmt: skip
@@ -177,12 +177,12 @@ def test_the_decoder_follows_pitch_and_energy_of_the_recording() -> None:
     from speechssl.vocoders.mel_learning import example
 
     made, batch = objective(), example_batch()
-    plain = example(made.decoder, made.encoder, 0, batch).condition
+    plain = example(made, batch).condition
     assert batch.pitch is not None
-    moved = example(made.decoder, made.encoder, 0, replace(batch, pitch=batch.pitch + 0.1)).condition
+    moved = example(made, replace(batch, pitch=batch.pitch + 0.1)).condition
     assert not torch.allclose(plain, moved)
     with pytest.raises(DataError, match="speechssl pitch"):
-        example(made.decoder, made.encoder, 0, replace(batch, pitch=None))
+        example(made, replace(batch, pitch=None))
 
 
 def test_what_follows_from_prosody_is_filled_in_and_contradictions_are_refused() -> None:

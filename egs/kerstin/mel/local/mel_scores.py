@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
     pairs = {}
     for utterance in open_corpus(args.data).utterances:
         wav = read_utterance(utterance, sample_rate=model.sample_rate).samples
-        units = model(wav, model.sample_rate)
-        pairs[utterance.id] = (own_mel(decoder, wav, units.num_frames), decoder(units, sampling=sampling).numpy())
+        made = decoder(decoder.hear(model, wav), sampling=sampling).numpy()
+        pairs[utterance.id] = (own_mel(decoder, wav, len(made) // decoder.module.config.frames_per_unit), made)
     scores = asdict(compare(list(pairs.values())))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
