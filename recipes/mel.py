@@ -4,6 +4,8 @@
     python -m recipes.mel recipes/conf/mel_regression.toml run=exp/mel data.train=data/train data.labels=exp/units
     python -m recipes.mel recipes/conf/mel_flow.toml run=exp/flow data.train=data/train data.labels=exp/units \\
         data.valid=data/valid data.valid_labels=exp/units_valid
+    speechssl pitch data/train -o exp/pitch
+    python -m recipes.mel recipes/conf/tiny_prosody.toml data.labels=exp/units data.pitch=exp/pitch data.train=...
     python -m recipes.mel recipes/conf/mel_diffusion.toml run=exp/diffusion data.train=data/train   # without labels:
                                                      # features of the unit model's layer, made on the way
     python -m recipes.mel recipes/conf/mel_regression.toml run=exp/soft data.train=data/train data.soft=true \\
@@ -11,7 +13,9 @@
 
 Takes TOML files, of which the later win, and key=value overrides. unit_model: whose units they are, and whose encoder
 gives features. data.speakers=true gives every speaker of the data an embedding; data.embeddings=resemblyzer takes that
-package's (the mean over recordings), or a folder's NAME.npy, so that others may speak, too. Goes on from the newest
+package's (the mean over recordings), or a folder's NAME.npy, so that others may speak, too. settings.decoder.prosody
+with data.pitch: pitch, energy and durations of units are given to the decoder, heard in references and predicted, for
+`speechssl convert-voice --convert rhythm pitch speaker` (see `speechssl.vocoders.prosody`). Goes on from the newest
 checkpoint in the run's folder where there is one. Writes into it: config.toml, log.jsonl, checkpoints/, mel_decoder/
 (what `speechssl resynth --mel-decoder` reads) and result.json. Exit code: 0 trained to the end, 2 stopped early or
 refused.
@@ -57,6 +61,8 @@ class Data:
     valid: str | None = None
     valid_labels: str | None = None  # None: they are among `labels`
     speakers: bool = False  # every speaker has an embedding
+    pitch: str | None = None  # an output of `speechssl pitch`, for settings.decoder.prosody
+    valid_pitch: str | None = None  # None: it is in `pitch`
     embeddings: str | None = None  # which is not learned: "resemblyzer", or a folder with NAME.npy of every speaker
     lengths: Lengths = "headers"
     batching: Batching = field(default_factory=lambda: Batching(seconds=64.0, crop_s=4.0, min_s=0.5))
@@ -90,7 +96,7 @@ def train(run: Run, group: Group) -> int:
     if model.pretrained.card.normalize and run.data.labels is None:
         raise ConfigError(f"{run.unit_model}: its encoder wants normalised waveforms, whose mels have lost their level:"
                           " give data.labels")  # fmt: skip
-    data = open_data(run, run.data.train, run.data.labels, model)
+    data = open_data(run, run.data.train, run.data.labels, model, run.data.pitch)
     voices = embeddings(run, data)
     objective = build(run, model, data.group_names, voices)  # before the folder: what cannot be built leaves nothing
     log = start_folder(run, folder, group)
@@ -100,7 +106,8 @@ def train(run: Run, group: Group) -> int:
                       run.training.accumulate)  # fmt: skip
     valid = None
     if run.data.valid is not None:
-        found = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, model)
+        found = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, model,
+                          run.data.valid_pitch or run.data.pitch)  # fmt: skip
         if found.group_names != data.group_names:
             raise ConfigError(f"{run.data.valid} has other speakers than {run.data.train}")
         valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
@@ -159,6 +166,8 @@ def build(run: Run, model: UnitModel, speakers: tuple[str, ...], voices: Tensor 
     values = {**run.settings, "decoder": decoder, "layer": model.layer,
               "num_labels": 0 if run.data.labels is None else model.size,
               "soft_dim": 0 if soft is None else model.soft_dim}  # fmt: skip
+    if ("prosody" in decoder) != (run.data.pitch is not None):
+        raise ConfigError("data.pitch and settings.decoder.prosody go together: one of them is missing")
     torch.manual_seed(run.seed)
     made = config.build(_OBJECTIVES[run.kind].Config, values)
     objective = _OBJECTIVES[run.kind].Objective(model.pretrained.encoder, made, soft)
@@ -167,10 +176,11 @@ def build(run: Run, model: UnitModel, speakers: tuple[str, ...], voices: Tensor 
     return objective
 
 
-def open_data(run: Run, spec: str, labels: str | None, model: UnitModel) -> TrainingSet:
-    """A corpus with its units."""
+def open_data(run: Run, spec: str, labels: str | None, model: UnitModel, pitch: str | None = None) -> TrainingSet:
+    """A corpus with its units, and its pitch as `vocoders.prosody` wants it."""
     return open_training_set(open_corpus(spec), sample_rate=model.sample_rate, lengths=run.data.lengths,
                              labels=None if labels is None else Path(labels), rate_hz=model.rate_hz,
+                             pitch=None if pitch is None else Path(pitch), pitch_scaled=False,
                              group_by="speaker" if run.data.speakers else None)  # fmt: skip
 
 

@@ -8,8 +8,15 @@ from speechssl.cli import _extraction
 from speechssl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from torch import Tensor
+
+    from speechssl.data.utterance import Utterance
     from speechssl.extract.resynthesis import Speaking, Voice
     from speechssl.units.mel_voice import MelVoice
+    from speechssl.units.units import Units
     from speechssl.units.vocoder import Vocoder
 
 
@@ -59,8 +66,11 @@ def load_voice(args: argparse.Namespace) -> "Vocoder | MelVoice":
     return MelVoice(decoder, Sampling(**given))
 
 
-def speak_all(args: argparse.Namespace, voice: "Voice", speaking: "Speaking") -> int:
-    """Speak the whole input and report; the exit code."""
+def speak_all(
+    args: argparse.Namespace, voice: "Voice", speaking: "Speaking",
+    speak: "Callable[[Utterance, Units | Tensor], np.ndarray] | None" = None,
+) -> int:  # fmt: skip
+    """Speak the whole input and report; the exit code. speak: of recordings and their units, see `resynthesize`."""
     import dataclasses
     import json
     from pathlib import Path
@@ -69,9 +79,11 @@ def speak_all(args: argparse.Namespace, voice: "Voice", speaking: "Speaking") ->
     from speechssl.extract import resynthesis
     from speechssl.units.model import UnitModel
 
-    pitch = None if args.pitch is None else pitch_files.read(args.pitch)
+    pitch = None if args.pitch is None or speak is not None else pitch_files.read(args.pitch)
     folder = Path(args.input[0])
     if len(args.input) == 1 and (folder / "job.json").is_file():
+        if speak is not None:
+            raise ConfigError(f"{folder}: holds units, and prosody is converted from recordings")
         if args.units is not None:
             raise ConfigError("--units has no effect on an output folder of speechssl units, which knows its model")
         claimed = resynthesis.identity(folder, resynthesis.unit_model_of(folder), voice, speaking, pitch)
@@ -82,7 +94,7 @@ def speak_all(args: argparse.Namespace, voice: "Voice", speaking: "Speaking") ->
         spoken = resynthesis.of_corpus(corpus, model, voice)
     show = not args.quiet and sys.stderr.isatty()
     report = resynthesis.resynthesize(spoken, args.output, voice, speaking, claimed, pitch=pitch,
-                                      beat=_show if show else lambda done: None)  # fmt: skip
+                                      beat=_show if show else lambda done: None, speak=speak)  # fmt: skip
     if show:
         print(file=sys.stderr)
     if args.json:

@@ -9,9 +9,16 @@ recording, or a folder of recordings, of somebody else, for mel decoders that we
 (data.embeddings=resemblyzer, pip install resemblyzer) or on prompts (a flow or diffusion with settings.prompt_share and
 without speakers: it goes on from the first 3 s of the first recording); or an .npy file of an embedding.
 
+--convert: of a mel decoder with prosody (recipes/conf/tiny_prosody.toml) any of rhythm (how long each unit lasts),
+pitch (how F0 and loudness move) and speaker (who speaks, and how high), each on its own; what is left out stays the
+source's. REF is a recording then, or a folder of one speaker's. --pitch DIR (of speechssl pitch) says the F0 of the
+sources, which is tracked otherwise.
+
+    speechssl convert-voice recordings/ --to anna.wav --mel-decoder exp/prosody/mel_decoder --convert rhythm -o as_fast
+
 OUT is a Kaldi data dir of WAV files with the target as speaker. The voice must be one of the units' own model: its card
 holds the hash. The command goes on where it was when it is given again. Utterances that cannot be spoken are in
-OUT/failures.tsv with their reason. Durations stay the source's.
+OUT/failures.tsv with their reason. Without --convert rhythm durations stay the source's.
 
 exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could be used.
 """
@@ -19,6 +26,7 @@ exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could
 import argparse
 
 from speechssl.cli import _extraction, _resynthesis
+from speechssl.errors import ConfigError
 
 SUMMARY = "speech in the voice of another speaker, through units"
 
@@ -27,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """INPUT, --to, -o, the models."""
     _extraction.add_input(parser)
     parser.add_argument("--to", required=True, metavar="REF", help="a speaker's name, a recording, or an .npy file")
+    parser.add_argument("--convert", nargs="+", choices=("rhythm", "pitch", "speaker"), metavar="PART",
+                        help="rhythm, pitch, speaker, of a mel decoder with prosody (default: all)")  # fmt: skip
     _resynthesis.add_voice(parser)
     _resynthesis.add_running(parser)
 
@@ -35,10 +45,18 @@ def run(args: argparse.Namespace) -> int:
     """Speak everything as REF and report."""
     import torch
 
+    from speechssl.data import pitch_files
     from speechssl.extract.resynthesis import Speaking
-    from speechssl.units.voice_conversion import speak_as
+    from speechssl.units.voice_conversion import PARTS, convert_as, has_prosody, speak_as
 
     torch.set_num_threads(max(1, args.threads))
-    voice = speak_as(_resynthesis.load_voice(args), args.to, args.units or "default")
+    loaded = _resynthesis.load_voice(args)
+    if args.convert is not None or has_prosody(loaded):
+        if args.speed != 1 or args.f0:
+            raise ConfigError(f"--{'f0' if args.f0 else 'speed'} has no effect where prosody is converted")
+        pitch = None if args.pitch is None else pitch_files.read(args.pitch)
+        target = convert_as(loaded, args.to, args.convert or PARTS, pitch)
+        return _resynthesis.speak_all(args, target, Speaking(target.speaker), target.speak)
+    voice = speak_as(loaded, args.to, args.units or "default")
     speaking = Speaking(voice.name, args.speed, "kept", args.f0, args.precision)
     return _resynthesis.speak_all(args, voice, speaking)

@@ -41,7 +41,7 @@ Durations = Literal["kept", "predicted"]
 
 
 class Voice(Protocol):
-    """Who speaks units: `units.vocoder.Vocoder`, `mel_voice.MelVoice`, or `voice_conversion.TargetVoice` of one."""
+    """Who speaks units: `units.vocoder.Vocoder`, `mel_voice.MelVoice`, or a target of `voice_conversion`."""
 
     @property
     def sample_rate(self) -> int:
@@ -170,8 +170,11 @@ def identity(
 def resynthesize(
     spoken: Iterator[tuple[Utterance, Heard]], target: str | Path, vocoder: Voice, speaking: Speaking,
     claimed: dict[str, str], *, pitch: PitchFolder | None = None, beat: Callable[[int], None] = lambda done: None,
+    speak: Callable[[Utterance, Units | Tensor], np.ndarray] | None = None,
 ) -> Resynthesis:  # fmt: skip
     """Recordings of all utterances; see `of_corpus`, `of_units` and `identity`. beat is told how many are done.
+
+    speak: in place of `say`, where it takes more than units; AudioError where an utterance cannot be spoken.
 
     Raises DataError where `target` holds anything else, and for units that the vocoder cannot speak.
     """
@@ -190,7 +193,12 @@ def resynthesize(
                 continue
             path = target / "audio" / f"{hashlib.sha256(utterance.id.encode()).hexdigest()[:32]}.wav"
             if not path.exists():
-                wav = say(units, vocoder, speaking, track(pitch, utterance.id, speaking))
+                try:
+                    wav = (speak(utterance, units) if speak is not None
+                           else say(units, vocoder, speaking, track(pitch, utterance.id, speaking)))  # fmt: skip
+                except AudioError as error:
+                    failures.append((utterance.id, error.code, " ".join(str(error).split())))
+                    continue
                 audio.write(path, wav, vocoder.sample_rate)
                 made, samples = made + 1, samples + len(wav)
             done.append(Utterance(utterance.id, str(path), speaker=speaking.speaker or utterance.speaker))

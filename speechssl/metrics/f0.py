@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from speechssl.errors import DataError
 
 _GROSS = 0.2
+_SEMITONES = 12 / math.log(2)  # of a natural logarithm
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,27 @@ class F0Scores:
     rmse_cents: float
     correlation: float
     gross_error: float  # share of both voiced
+
+
+@dataclass(frozen=True)
+class F0Range:
+    """How high, and how far around that, voiced frames of a voice are; nan without one."""
+
+    median: float  # log Hz
+    spread_semitones: float  # half the distance of the 16th and the 84th percentile: of a normal distribution, sigma
+
+    def above(self, other: "F0Range") -> float:
+        """Semitones that its median is above another's."""
+        return _SEMITONES * (self.median - other.median)
+
+
+def ranged(f0: NDArray[np.floating]) -> F0Range:
+    """Of F0 [T]."""
+    voiced = np.log(f0[f0 > 0].astype(np.float64))
+    if not len(voiced):
+        return F0Range(math.nan, math.nan)
+    low, median, high = np.quantile(voiced, (0.16, 0.5, 0.84))
+    return F0Range(float(median), float(_SEMITONES * (high - low) / 2))
 
 
 def compare(real: NDArray[np.floating], made: NDArray[np.floating]) -> F0Scores:

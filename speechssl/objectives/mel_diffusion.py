@@ -26,4 +26,4 @@ class Objective(MelLearner):
         noisy = noised(found.mel, found.noise, level)
         hidden = self.decoder.hidden(found.condition, found.valid, noisy=noisy, time=level, prompt=found.prompt)
         loss = noise_loss(self.decoder.last(hidden), found.noise, found.learned)
-        return Outcome(loss, int(found.learned.sum()), frames=hidden[found.valid].detach())
+        return Outcome(loss + found.aside, int(found.learned.sum()), found.scalars, hidden[found.valid].detach())

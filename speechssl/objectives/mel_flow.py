@@ -25,4 +25,4 @@ class Objective(MelLearner):
         noisy = on_path(found.noise, found.mel, found.uniform)
         hidden = self.decoder.hidden(found.condition, found.valid, noisy=noisy, time=found.uniform, prompt=found.prompt)
         loss = flow_loss(self.decoder.last(hidden), found.noise, found.mel, found.learned)
-        return Outcome(loss, int(found.learned.sum()), frames=hidden[found.valid].detach())
+        return Outcome(loss + found.aside, int(found.learned.sum()), found.scalars, hidden[found.valid].detach())

@@ -34,4 +34,4 @@ class Objective(MelLearner):
         found = example(self, batch)
         hidden = self.decoder.hidden(found.condition, found.valid)
         loss = absolute_loss(self.decoder.last(hidden), found.mel, found.valid)
-        return Outcome(loss, int(found.valid.sum()), frames=hidden[found.valid].detach())
+        return Outcome(loss + found.aside, int(found.valid.sum()), found.scalars, hidden[found.valid].detach())

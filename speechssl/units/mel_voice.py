@@ -70,7 +70,12 @@ class MelVoice:
         """wav [S] float32 of units, or of what `hear` gives; see `TrainedMelDecoder`. DataError for pitch."""
         if pitch is not None:
             raise DataError("a mel decoder takes no pitch")
-        mel = self._mel(units, speaker)
+        if self.decoder.module.prosody is not None:
+            raise DataError("this mel decoder wants pitch and energy of recordings: speechssl convert-voice")
+        return self.sound(self._mel(units, speaker))
+
+    def sound(self, mel: Tensor) -> Tensor:
+        """wav [S] float32 of log mels [T, M]."""
         made = griffin_lim.waveform(mel.numpy(), self.decoder.module.config, iterations=self.iterations)
         return torch.from_numpy(made)
 

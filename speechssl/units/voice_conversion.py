@@ -8,10 +8,12 @@ an embedding  numbers from outside (.npy), or those of a reference recording, wh
 a prompt      a reference recording with its units, where a flow or diffusion was trained to go on from mels (EZ-VC,
               arXiv:2505.16691): nothing has to know a speaker
 
-Rhythm stays the source's, and pitch is what units and voice make of it. E channels of an embedding.
+Rhythm stays the source's, and pitch is what units and voice make of it; but with a mel decoder that has prosody rhythm,
+pitch and speaker are converted each on its own, to a reference (see `prosody_conversion`). E channels of an embedding.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +23,16 @@ from torch import Tensor
 
 from speechssl import files
 from speechssl.data.corpus import open_corpus, read_utterance
+from speechssl.data.pitch_files import PitchFolder
 from speechssl.data.samples import samples_at
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.data.utterance import Utterance
 from speechssl.errors import ConfigError, DataError
 from speechssl.npy import read_npy
 from speechssl.units import mel_decoder, vocoder
 from speechssl.units.mel_voice import MelVoice, Prompt
 from speechssl.units.model import UnitModel
+from speechssl.units.prosody_conversion import PARTS, ProsodyTarget, Reference, checked_parts, heard_prosody, parts_of
 from speechssl.units.units import Units
 from speechssl.units.vocoder import Vocoder
 from speechssl.vocoders.mel_decoder import Sampling
@@ -117,6 +122,36 @@ def speak_as(voice: Vocoder | MelVoice, to: str | Path, units: str | Path | Unit
                       "or a flow or diffusion with settings.prompt_share")  # fmt: skip
 
 
+def has_prosody(voice: Vocoder | MelVoice) -> bool:
+    """Whether rhythm and pitch can be converted."""
+    return isinstance(voice, MelVoice) and voice.decoder.module.prosody is not None
+
+
+def convert_as(
+    voice: Vocoder | MelVoice, to: str | Path, parts: Sequence[str] = PARTS, pitch: PitchFolder | None = None
+) -> ProsodyTarget:
+    """The voice with these parts as in `to`: a recording, or a corpus of one speaker; for the speaker as in `speak_as`.
+
+    ConfigError for a voice without prosody and an unknown part; DataError for a target that does not fit.
+    """
+    chosen = checked_parts(parts)
+    if not isinstance(voice, MelVoice):
+        raise ConfigError("a unit vocoder has no prosody to convert: give a mel decoder that has")
+    config, heard = voice.decoder.module.config, parts_of(voice)[1].speaker is not None
+    prosody, speaker = None, None
+    if heard or set(chosen) - {"speaker"}:
+        if str(to).endswith(".npy") or str(to) in config.speakers:
+            why = ", and this voice hears its speakers" if heard else ""
+            raise ConfigError(f"{to}: a name or an embedding has no rhythm and no pitch{why}: give a recording")
+        prosody, speaker = heard_prosody(voice, to)
+    name = "_".join(Path(to).stem.split()) or "target"
+    if "speaker" in chosen and not heard:
+        target = speak_as(voice, to)
+        told = voice.speaker(target.known) if target.embedding is None else target.embedding
+        return ProsodyTarget(voice, Reference(target.name, prosody, told), chosen, pitch)
+    return ProsodyTarget(voice, Reference(name, prosody, speaker), chosen, pitch)
+
+
 def read_embedding(path: Path) -> Tensor:
     """An embedding [E] float32 of an .npy file. DataError where it is none, OSError where there is no file."""
     values = read_npy(files.read_bytes(path, most=_MOST_BYTES), str(path))
@@ -164,8 +199,14 @@ class VoiceConverter:
     voice: Vocoder | MelVoice
     units: UnitModel
 
-    def __call__(self, source: str | Path, to: str | Path) -> Tensor:
-        """wav [S] float32 at `voice.sample_rate` Hz; see `speak_as`. AudioError for a recording of no use."""
+    def __call__(self, source: str | Path, to: str | Path, convert: Sequence[str] | None = None) -> Tensor:
+        """wav [S] float32 at `voice.sample_rate` Hz; see `speak_as`. AudioError for a recording of no use.
+
+        convert: of a voice with prosody, which of rhythm, pitch and speaker (None: all); see `convert_as`.
+        """
+        if convert is not None or has_prosody(self.voice):
+            target = convert_as(self.voice, to, PARTS if convert is None else convert)
+            return torch.from_numpy(target.speak(Utterance("source", str(source)), self.units(source)))
         samples = samples_at(source, None, self.units.sample_rate)
         return speak_as(self.voice, to, self.units)(self.voice.hear(self.units, samples))
 

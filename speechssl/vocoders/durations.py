@@ -32,10 +32,10 @@ class Settings:
             raise ConfigError(f"a duration predictor needs hidden >= 1, an odd kernel, 0 <= dropout < 1, got {self}")
 
 
-class DurationPredictor(nn.Module):
-    """Embeddings of deduplicated units to log(1 + frames)."""
+class VariancePredictor(nn.Module):
+    """Embeddings of deduplicated units to log(1 + frames), or to whatever numbers each is to have."""
 
-    def __init__(self, dim: int, settings: Settings) -> None:
+    def __init__(self, dim: int, settings: Settings, outputs: int = 1) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
             nn.Conv1d(channels, settings.hidden, settings.kernel, padding=settings.kernel // 2)
@@ -43,10 +43,10 @@ class DurationPredictor(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(settings.hidden) for _ in self.convs)
         self.dropout = nn.Dropout(settings.dropout)
-        self.last = nn.Linear(settings.hidden, 1)
+        self.last = nn.Linear(settings.hidden, outputs)
 
     def forward(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
-        """log(1 + frames) [B, N] of embeddings [B, N, C]; `valid` [B, N] are real units (None: all)."""
+        """[B, N], or [B, N, outputs] of several, of embeddings [B, N, C]; `valid` [B, N] are real units (None: all)."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = conv(zero_padding(x, valid).transpose(1, 2)).transpose(1, 2)
             x = self.dropout(norm(F.relu(x)))

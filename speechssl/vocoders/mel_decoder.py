@@ -6,7 +6,8 @@ diffusion    it says the noise in a noisy mel (AV2Wav, arXiv:2309.08030, with Wa
 
 Each frame of the network is one unit and `frames_per_unit` mel frames side by side: 50 units a second make 100 mels.
 Who speaks is one of several names, or the numbers of a speaker embedding from outside (`speaker_inputs`); then the
-names are of embeddings that the decoder keeps. A second stream of features (the lips, in AV2Wav) may be there or not. A
+names are of embeddings that the decoder keeps. A second stream of features (the lips, in AV2Wav) may be there or not;
+with `prosody` it is pitch and energy of the units, and the decoder can hear and predict these (`vocoders.prosody`). A
 flow or diffusion may be given the mel of the first frames (the prompt, in a voice to go on in), and may be guided away
 from what it would say without content.
 differs: AV2Wav makes waveforms; here it is mels, a tenth of the work, behind which any vocoder of mels may stand.
@@ -17,7 +18,7 @@ frame (frames_per_unit * M), C channels, E channels of an outside speaker embedd
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -31,6 +32,8 @@ from speechssl.nn.lengths import valid_mask, zero_padding
 from speechssl.nn.mel import log_mel
 from speechssl.nn.positional import StackedConvPosition
 from speechssl.nn.timed_transformer import TimedTransformer
+from speechssl.vocoders.prosody import Prosody
+from speechssl.vocoders.prosody import Settings as ProsodySettings
 
 Kind = Literal["regression", "flow", "diffusion"]
 _FLOOR = 1e-4  # of power under the logarithm
@@ -60,6 +63,7 @@ class Config:
     prompt: bool = False  # flow, diffusion: can be given the mel of the first frames
     guided: bool = False  # flow, diffusion: knows what it says without content
     speaker_inputs: int = 0  # E; 0: names have embeddings of their own, which are learned
+    prosody: ProsodySettings | None = None  # units with pitch and energy; more_inputs and speaker_inputs follow from it
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -78,6 +82,22 @@ class Config:
             raise ConfigError("prompt and guided have no effect on a regression")
         if not 4000 <= self.sample_rate <= 192_000 or len(set(self.speakers)) < len(self.speakers):
             raise ConfigError(f"sample_rate must be 4000..192000 Hz and speakers all different, got {self.sample_rate}")
+        if self.prosody is not None:
+            self._check_prosody(self.prosody)
+
+    def _check_prosody(self, prosody: ProsodySettings) -> None:
+        if not self.num_units or self.more_inputs not in (0, prosody.channels):
+            raise ConfigError("prosody is of units (num_units), and takes the place of a second stream (more_inputs)")
+        if prosody.speaker and (self.speakers or self.speaker_inputs not in (0, prosody.embedding)):
+            raise ConfigError("speakers are heard by the speaker encoder and told, too: set prosody.speaker = false, "
+                              "or leave speakers and embeddings out")  # fmt: skip
+
+    def whole(self) -> "Config":
+        """With what follows from `prosody`."""
+        if self.prosody is None:
+            return self
+        speaker = self.prosody.embedding if self.prosody.speaker else self.speaker_inputs
+        return replace(self, more_inputs=self.prosody.channels, speaker_inputs=speaker)
 
     @property
     def patch(self) -> int:
@@ -110,7 +130,7 @@ class MelDecoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config.whole()
         dim, patch = config.dim, config.patch
         units = config.num_units
         self.content: nn.Module = nn.Embedding(units, dim) if units else nn.Linear(config.inputs, dim)
@@ -129,6 +149,7 @@ class MelDecoder(nn.Module):
         self.transformer = TimedTransformer(dim=dim, ffn_dim=config.ffn_dim, num_layers=config.num_layers,
                                             num_heads=config.num_heads, timed=timed)  # fmt: skip
         self.last = nn.Linear(dim, patch)
+        self.prosody = None if config.prosody is None else Prosody(config.prosody, dim=dim, patch=patch)
         self.register_buffer("mean", torch.zeros(config.num_mels))
         self.register_buffer("scale", torch.ones(config.num_mels))
 

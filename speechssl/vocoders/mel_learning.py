@@ -3,7 +3,7 @@
 B utterances, T frames, P numbers of a frame, C channels, D dimensions of soft units.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,8 +13,10 @@ from speechssl.data.batch import Batch, generator
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.lengths import valid_mask, zero_padding
 from speechssl.nn.prediction import frame_labels
+from speechssl.nn.runs import over_frames, runs_of
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.vocoders.mel_decoder import Config, Kind, MelDecoder
+from speechssl.vocoders.prosody import Prosody, contours_of, prosody_losses
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,15 @@ class Example:
     condition: Tensor  # [B, T, C]
     mel: Tensor  # [B, T, P], normalised, 0 at padding
     valid: Tensor  # [B, T]
+    aside: Tensor | float = 0.0  # the loss of what is learned beside mels: prosody
+    scalars: Mapping[str, Tensor | float] = field(default_factory=dict)
 
 
 def example(learner: MelLearner, batch: Batch) -> Example:
     """Condition and target. Frames are the encoder's; units come as labels, features from its layer.
 
-    DataError without labels where the decoder has units; ConfigError for an encoder of another rate.
+    A decoder with prosody is given that of the recordings, and learns to predict it. DataError without labels where the
+    decoder has units, and without pitch where it has prosody; ConfigError for an encoder of another rate.
     """
     decoder, encoder = learner.decoder, learner.encoder
     config = decoder.config
@@ -103,7 +108,26 @@ def example(learner: MelLearner, batch: Batch) -> Example:
         content = zero_padding(content if learner.soft is None else learner.soft(content), valid)
     speakers = batch.groups if decoder.speakers is not None else None
     mel = zero_padding(decoder.patches(batch.wav, batch.lengths, frames), valid)
+    if decoder.prosody is not None:
+        return _with_prosody(decoder, decoder.prosody, Example(content, mel, valid), speakers, batch.pitch)
     return Example(decoder.condition(content, speakers), mel, valid)
+
+
+def _with_prosody(
+    decoder: MelDecoder, prosody: Prosody, of: Example, speakers: Tensor | None, pitch: Tensor | None
+) -> Example:
+    """The example of units [B, T], in place of a condition, with what is heard in its mels and in pitch [B, T, 2]."""
+    if pitch is None:
+        raise DataError("this mel decoder learns prosody: give data.pitch, an output of speechssl pitch")
+    runs = runs_of(of.condition, of.valid)
+    contours = contours_of(pitch, decoder.mels(of.mel), runs)
+    predicted = prosody.predict(decoder.content(runs.ids), prosody.embed(of.mel, of.valid), runs.valid)
+    losses = prosody_losses(predicted, contours, runs)
+    count = runs.valid.sum().clamp_min(1)
+    heard = speakers if prosody.speaker is None else prosody.embed_speaker(of.mel, of.valid)
+    condition = decoder.condition(of.condition, heard, over_frames(prosody.inputs(contours), runs))
+    return replace(of, condition=condition, aside=sum(losses.values(), torch.zeros(())).to(of.mel),
+                   scalars={name: loss.detach() / count for name, loss in losses.items()})  # fmt: skip
 
 
 @torch.no_grad()
@@ -126,6 +150,8 @@ class Shown:
     prompt: Tensor | None  # [B, T, P]
     noise: Tensor  # [B, T, P] normal, 0 at padding
     uniform: Tensor  # [B], for the time
+    aside: Tensor | float  # as in `Example`
+    scalars: Mapping[str, Tensor | float]
 
 
 def shown(learner: MelLearner, batch: Batch) -> Shown:
@@ -148,4 +174,5 @@ def shown(learner: MelLearner, batch: Batch) -> Shown:
         condition = torch.where(silent, learner.decoder.without(condition), condition)
     if settings.prompt_share:
         prompt = found.mel * prompted.unsqueeze(2)
-    return Shown(condition, found.mel, found.valid, found.valid & ~prompted, prompt, noise, uniforms[:, 0])
+    return Shown(condition, found.mel, found.valid, found.valid & ~prompted, prompt, noise, uniforms[:, 0],
+                 found.aside, found.scalars)  # fmt: skip

@@ -24,8 +24,8 @@ from speechssl.errors import ConfigError, DataError
 from speechssl.nn.fast import wave
 from speechssl.nn.wave_generator import WaveGenerator
 from speechssl.vocoders import generators
-from speechssl.vocoders.durations import DurationPredictor, whole_frames
 from speechssl.vocoders.durations import Settings as DurationSettings
+from speechssl.vocoders.durations import VariancePredictor, whole_frames
 from speechssl.vocoders.pitch_coder import Config as PitchCoderConfig
 from speechssl.vocoders.pitch_coder import PitchCoder
 
@@ -104,7 +104,7 @@ class UnitVocoder(nn.Module):
             self.generator.activation = nn.LeakyReLU(config.last_slope)
         elif config.last_slope != 0.1:
             raise ConfigError("last_slope has no effect on this kind of generator")
-        self.durations = None if config.durations is None else DurationPredictor(config.dim, config.durations)
+        self.durations = None if config.durations is None else VariancePredictor(config.dim, config.durations)
         self._fast: wave.FastWaveGenerator | None = None
 
     @property

@@ -22,7 +22,7 @@ def randomize(model: nn.Module, seed: int = 1) -> None:
     """Random numbers in every tensor, of a size that keeps activations and gradients alive in all layers."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() or not tensor.numel():
             continue
         noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
         scale = {1: 0.2}.get(tensor.ndim, 1 / max(1, tensor[0].numel()) ** 0.5 if tensor.ndim else 0.2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speechssl.errors import DataError
-from speechssl.metrics.f0 import F0Scores, compare
+from speechssl.metrics.f0 import F0Scores, compare, ranged
 
 
 def test_scores_by_hand() -> None:
@@ -37,3 +37,11 @@ def test_what_is_no_f0_is_refused() -> None:
         compare(np.zeros(2), np.zeros(3))
     with pytest.raises(DataError, match="finite"):
         compare(np.array([np.nan]), np.zeros(1))
+
+
+def test_the_range_of_f0_by_hand_leaves_unvoiced_frames_out() -> None:
+    low = ranged(np.array([0, 100.0, 100.0, 0]))
+    high = ranged(100 * 2 ** (np.arange(101) / 100) * np.array([1.0] * 101))
+    assert low.spread_semitones == 0 and high.above(low) == pytest.approx(6)
+    assert high.spread_semitones == pytest.approx(0.34 * 12)
+    assert math.isnan(ranged(np.zeros(3)).median)

@@ -50,9 +50,13 @@ def make_batch(case: Case, lengths: tuple[int, ...] = LENGTHS, *, extra: int = 0
         targets = torch.full((len(lengths), 1 + max(lengths) // 1600), -1)
         for row, length in enumerate(lengths):
             targets[row, : 1 + length // 1600] = 1 + torch.arange(1 + length // 1600) * (1 + length % 7) % 4
+    pitch = None
+    if case.pitch:
+        tones = 150.0 + 120 * labels.clamp_min(0)
+        pitch = torch.stack([(tones / 400).log(), (labels % 3 > 0).float()], 2)
     tasks = {} if targets is None else {name: reversed_targets(targets) for name in case.tasks}
     return Batch(wav, torch.tensor(lengths), seeds, tuple(map(str, lengths)), labels if case.labels else None, groups,
-                 targets=targets, tasks=tasks)  # fmt: skip
+                 pitch=pitch, targets=targets, tasks=tasks)  # fmt: skip
 
 
 def reversed_targets(targets: Tensor) -> Tensor:
@@ -76,6 +80,7 @@ def rows(batch: Batch, index: int) -> Batch:
         batch, wav=batch.wav[picked, :length], lengths=batch.lengths[picked], seeds=batch.seeds[picked],
         ids=batch.ids[picked], labels=None if batch.labels is None else batch.labels[picked],
         groups=None if batch.groups is None else batch.groups[picked],
+        pitch=None if batch.pitch is None else batch.pitch[picked],
         targets=None if batch.targets is None else batch.targets[picked],
         tasks={name: targets[picked] for name, targets in batch.tasks.items()},
     )  # fmt: skip

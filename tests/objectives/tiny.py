@@ -23,6 +23,8 @@ UNITS: dict[str, Any] = {**SEQUENCES, "adaptor": {**SEQUENCES["adaptor"], "strid
 JOINER: dict[str, Any] = {"dim": 12, "joint": 16, "dropout": 0.0}
 MEL: dict[str, Any] = {"num_units": 1, "num_mels": 20, "dim": 16, "ffn_dim": 24, "num_layers": 1, "num_heads": 2,
                        "kernel": 3, "depth": 1}  # fmt: skip
+PROSODY: dict[str, Any] = {"embedding": 5, "encoder": {"hidden": 8, "dropout": 0.0},
+                           "predictor": {"hidden": 8, "dropout": 0.0}, "bins": 9}  # fmt: skip
 CPC: dict[str, Any] = encoders.TINY["cpc"][0]
 
 
@@ -38,6 +40,7 @@ class Case:
     additive: bool = True  # the loss of a batch is the sum over its utterances
     lr: float = 3e-3  # for overfitting one batch
     draws: bool = True  # something at random: masks, distractors, noise
+    pitch: bool = False  # log F0 and voicing of each frame
     targets: bool = False  # symbols 1..4 of each utterance, fewer than its frames
     tasks: tuple[str, ...] = ()  # names of auxiliary tasks, whose targets are the same, backwards
     falls_to: float = 0.5  # the share of its first loss that it must get below when one batch is overfitted
@@ -150,14 +153,17 @@ TINY: dict[str, list[Case]] = {
         # nothing is drawn: no noise, no masks; a regression has no codes
         Case({"decoder": MEL}, labels=True, codes=False, draws=False, lr=1e-2),
         Case({"decoder": MEL, "num_labels": 0, "layer": 1}, codes=False, draws=False, lr=1e-2),
+        Case({"decoder": {**MEL, "prosody": PROSODY}}, labels=True, pitch=True, codes=False, draws=False, lr=1e-2),
     ],
     "mel_flow": [
         Case({"decoder": MEL}, labels=True, codes=False, lr=1e-2),
         Case({"decoder": MEL, "prompt_share": 0.6, "silent_share": 0.7}, labels=True, codes=False, lr=1e-2),
+        Case({"decoder": {**MEL, "prosody": PROSODY}}, labels=True, pitch=True, codes=False, lr=1e-2),
     ],
     "mel_diffusion": [
         Case({"decoder": MEL}, labels=True, codes=False, lr=1e-2),
         Case({"decoder": MEL, "num_labels": 0, "layer": 1}, codes=False, lr=1e-2),
+        Case({"decoder": {**MEL, "prosody": PROSODY}}, labels=True, pitch=True, codes=False, lr=1e-2),
     ],
     "mp3": [
         Case({"max_positions": 60, "hidden": 0.3}, family="wav2vec2"),

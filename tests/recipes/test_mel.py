@@ -9,10 +9,13 @@ import soundfile
 import torch
 
 from recipes import mel as recipe
-from speechssl import api
+from speechssl import api, config
+from speechssl.data import pitch_files
+from speechssl.data.pitch import Settings
 from speechssl.errors import DataError
 from speechssl.quantizers.cosine import Cosine
 from speechssl.units.model import UnitModel
+from speechssl.vocoders.prosody import Settings as Prosody
 
 CONF = Path(recipe.__file__).parent / "conf"
 SMALL = ["settings.decoder.dim=16", "settings.decoder.ffn_dim=24", "settings.decoder.num_layers=1",
@@ -56,6 +59,30 @@ def test_a_run_leaves_a_mel_decoder_of_its_kind_and_unit_model(data: Path, tmp_p
     else:
         assert decoder(units).shape == (2 * units.num_frames, 80)
     assert recipe.main(run) == 0  # it was trained to the end before
+
+
+def test_a_run_with_pitch_leaves_a_decoder_with_prosody(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracks = {f"u{n}": np.full(63, 100.0 + 20 * n, np.float32) for n in range(3)}
+    (tmp_path / "pitch").mkdir()
+    pitch_files.write(tmp_path / "pitch", Settings(), tracks, dict.fromkeys(tracks, "anna"))
+    run = [str(CONF / "tiny_prosody.toml"), f"run={tmp_path / 'run'}", f"data.train={data / 'wavs'}",
+           f"data.labels={data / 'units'}", *SMALL]  # fmt: skip
+    assert recipe.main(run) == 2 and "data.pitch and settings.decoder.prosody" in capsys.readouterr().err
+    assert recipe.main([*run, f"data.pitch={tmp_path / 'pitch'}"]) == 0
+    made = api.load_mel_decoder(tmp_path / "run" / "mel_decoder").card.config
+    assert made.prosody == Prosody(embedding=64) and made.speaker_inputs == 64
+    logged = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert {"duration", "pitch", "voicing", "energy"} <= set(logged)
+
+
+def test_the_papers_settings_build() -> None:
+    run = config.load(recipe.Run, CONF / "prosody.toml", ["data.train=x", "data.labels=y", "data.pitch=z"])
+    model = api.load_unit_model()
+    with torch.device("meta"):
+        made = recipe.build(run, model, ()).decoder
+    assert made.config.prosody.embedding == 256 and sum(p.numel() for p in made.parameters()) > 2e7
 
 
 def test_what_does_not_belong_together_is_refused(

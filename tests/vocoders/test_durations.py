@@ -13,7 +13,7 @@ from speechssl.errors import ConfigError, DataError
 from speechssl.training import durations
 from speechssl.units import vocoder as folders
 from speechssl.units.units import Units
-from speechssl.vocoders.durations import DurationPredictor, Settings, duration_loss, whole_frames
+from speechssl.vocoders.durations import Settings, VariancePredictor, duration_loss, whole_frames
 from tests.encoders.parity import randomize
 from tests.vocoders.test_unit_vocoder import OWN, make
 
@@ -29,7 +29,7 @@ def test_frames_are_rounded_and_never_none() -> None:
 
 
 def test_the_predictor_equals_its_formula_and_padding_changes_nothing() -> None:
-    predictor = DurationPredictor(4, Settings(hidden=5)).double().eval()
+    predictor = VariancePredictor(4, Settings(hidden=5)).double().eval()
     randomize(predictor)
     x = torch.randn(1, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y = x[0].numpy()

@@ -6,8 +6,9 @@
 Both are anything that `speechssl units` takes as input, with the same ids. Recordings are aligned by dynamic time
 warping of their mel cepstra (--align none: side by side, for speech with the recording's own durations). Printed:
 mel-cepstral distortion (dB, over aligned frames); F0 by pYIN: RMSE in Hz and cents, correlation of log F0, gross
-errors, voicing errors; duration error (mean of | made / real - 1 |, and made / real of all); with --units FOLDER (of
-`speechssl units`) the bitrate of what was spoken.
+errors, voicing errors, how far the median of made is above that of real, and the spread of both; duration error (mean
+of | made / real - 1 |, and made / real of all); with --units FOLDER (of `speechssl units`) the bitrate of what was
+spoken.
 
 --similarity: cosine of speaker embeddings of real and made (pip install resemblyzer). --dnsmos: DNSMOS of both (pip
 install speechmos). --cer TEXT --recognizer MODEL [--language de]: character error rate of what faster-whisper hears in
@@ -98,6 +99,7 @@ class _Sums:
         self.distances: list[float] = []  # of each utterance
         self.frames: list[int] = []
         self.f0: list[tuple[np.ndarray, np.ndarray]] = []
+        self.tracks: list[list[np.ndarray]] = []
         self.ratios: list[float] = []
         self.seconds = [0.0, 0.0]
 
@@ -112,6 +114,7 @@ class _Sums:
         self.frames.append(len(pairs.one))
         if settings is not None:
             tracks = [track(wav, rate, settings) for wav in (real, made)]
+            self.tracks.append(tracks)
             self.f0.append((tracks[0][pairs.one], tracks[1][pairs.other]))
         self.ratios.append(len(made) / len(real))
         self.seconds[0] += len(real) / rate
@@ -135,6 +138,9 @@ class _Sums:
         if with_f0:
             found = f0.compare(*(np.concatenate(side) for side in zip(*self.f0, strict=True)))
             row |= {f"f0_{key}": value for key, value in dataclasses.asdict(found).items()}
+            real, made = (f0.ranged(np.concatenate(side)) for side in zip(*self.tracks, strict=True))
+            row |= {"f0_median_semitones": made.above(real), "f0_spread_semitones": made.spread_semitones,
+                    "f0_real_spread_semitones": real.spread_semitones}  # fmt: skip
         return row
 
 
@@ -163,6 +169,9 @@ def _lines(row: dict[str, Any]) -> list[str]:
         "mcd_db": "mel-cepstral distortion  {:.2f} dB", "f0_rmse_hz": "F0 RMSE                  {:.1f} Hz",
         "f0_rmse_cents": "                         {:.0f} cents", "f0_correlation": "correlation of log F0    {:.3f}",
         "f0_gross_error": "gross F0 errors          {:.2%}", "f0_voicing_error": "voicing errors           {:.2%}",
+        "f0_median_semitones": "median F0 made - real    {:+.2f} semitones",
+        "f0_spread_semitones": "spread of F0 made        {:.2f} semitones",
+        "f0_real_spread_semitones": "spread of F0 real        {:.2f} semitones",
         "duration_error": "duration error           {:.2%}", "duration_ratio": "made / real in time      {:.3f}",
         "bitrate": "bitrate of the units     {:.1f} bit/s", "similarity": "speaker similarity       {:.3f}",
         "dnsmos_made": "DNSMOS made              {:.2f}", "dnsmos_real": "DNSMOS real              {:.2f}",
