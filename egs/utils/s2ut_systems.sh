@@ -80,7 +80,7 @@ train_of_units() {
     options+=("data.monolingual=$alone")
   fi
   once "$exp/train/$system" "$begun" "$exp/units/$own-$source" "$exp/units/$own" "$unit_conf" -- python -m recipes.unit_translation "$unit_conf" \
-    run="$exp/train/$system" start="$begun/model" "data.train=$pairs" "data.valid=$valid" training.updates="$count" "${training[@]}" "${options[@]}"
+    run="$exp/train/$system" start="$begun/model" "data.train=$pairs" "data.valid=$valid" training.updates="$count" "${training[@]}" "${small[@]}" "${options[@]}"
 }
 
 # without_bt SYSTEM: unit+bt+aug -> unit+aug.
