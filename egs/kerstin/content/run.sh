@@ -17,21 +17,21 @@ corpus='' contents="50 100 500 soft layer" recognizer='' measures='' updates=200
 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
+. "$(dirname "$0")/../../utils/heard.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus recognizer
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ../../utils/pretrain.sh
-held_out=(--valid 20 --test 40) small=() soft_small=()
+held_out=(--valid 20 --test 40) small=() soft_small=() hard=100
 if "$tiny"; then
-  updates=2 soft_updates=2 seconds=2 workers=0 contents="8 soft layer" data="$data/tiny" exp="$exp/tiny" measures="$measures --no-f0"
+  updates=2 soft_updates=2 seconds=2 workers=0 contents="8 soft layer" hard=8 data="$data/tiny" exp="$exp/tiny" measures="$measures --no-f0"
   held_out=(--valid 1 --test 2 --limit 6)
   small=(settings.decoder.dim=16 settings.decoder.ffn_dim=16 settings.decoder.num_layers=1 training.workers=0 data.batching.crop_s=1.0)
   soft_small=(data.batching.seconds=10 training.log_every=1)
 fi
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 default="$root/speechssl/assets/default"
-if "$tiny"; then hard=8; else hard=100; fi
 # learn_units NUMBER: k-means of it, and units of all parts
 learn_units() {
   once "$exp/models/$1" "$data" "$default/card.json" -- speechssl kmeans "$data/train" --encoder "$default/encoder" --layer 5 \
@@ -93,11 +93,7 @@ if at_stage 4 "speech -> scores"; then
     # shellcheck disable=SC2086  # measures are options
     once "$exp/scores/$row.json" "$data" "${input[@]}" -- speechssl score speech "$data/test" "$made" "${units[@]}" $measures \
       -o "$exp/scores/$row.json"
-    if [ -z "$recognizer" ]; then continue; fi
-    once "$exp/texts/$row" "$data" "${input[@]}" "$recognizer/card.json" -- speechssl transcribe "$made" --model "$recognizer" \
-      --workers "$workers" --quiet -o "$exp/texts/$row"
-    once "$exp/scores/$row.wer.json" "$exp/texts/$row" -- speechssl score wer "$exp/texts/$row/text" "$data/test/text" --case lower \
-      --punctuation remove --worst 0 -o "$exp/scores/$row.wer.json"
+    heard "$row" "$made" "${input[@]}"
   done
 fi
 if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "real $contents"; fi

@@ -16,6 +16,7 @@ corpus='' units=default recognizer='' measures='' updates=2000 seconds=64 device
 exp=exp tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
+. "$(dirname "$0")/../../utils/heard.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus units recognizer
 cd "$(dirname "$0")"
@@ -64,11 +65,7 @@ if at_stage 4 "speech -> scores"; then
     case "$row" in real) made="$data/test" input=() ;; inverted) ;; *) input=("$exp/speech/$row") ;; esac
     # shellcheck disable=SC2086  # measures are options
     once "$exp/scores/$row.json" "$data" "${input[@]}" -- speechssl score speech "$data/test" "$made" $measures -o "$exp/scores/$row.json"
-    if [ -z "$recognizer" ]; then continue; fi
-    once "$exp/texts/$row" "$data" "${input[@]}" "$recognizer/card.json" -- speechssl transcribe "$made" --model "$recognizer" \
-      --workers "$workers" --quiet -o "$exp/texts/$row"
-    once "$exp/scores/$row.wer.json" "$exp/texts/$row" -- speechssl score wer "$exp/texts/$row/text" "$data/test/text" --case lower \
-      --punctuation remove --worst 0 -o "$exp/scores/$row.wer.json"
+    heard "$row" "$made" "${input[@]}"
   done
 fi
 if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "$rows"; fi
