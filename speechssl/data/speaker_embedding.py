@@ -15,7 +15,7 @@ from speechssl.errors import ConfigError, DataError
 
 NAME = "resemblyzer"
 _RATE = 16_000  # Hz, the package's own
-_HEARD = 20  # recordings
+HEARD = 20  # recordings of one speaker that tell who it is
 
 
 class SpeakerEmbedder:
@@ -34,7 +34,7 @@ class SpeakerEmbedder:
 
     def voice(self, utterances: Iterable[Utterance]) -> np.ndarray:
         """[E] of one speaker: the mean over the first recordings, of length 1. DataError for none."""
-        found = [self(read_utterance(one, sample_rate=_RATE).samples, _RATE) for one in islice(utterances, _HEARD)]
+        found = [self(read_utterance(one, sample_rate=_RATE).samples, _RATE) for one in islice(utterances, HEARD)]
         if not found:
             raise DataError("a voice needs one recording at least")
         return mean_voice(found)

@@ -69,10 +69,9 @@ def open_training_set(
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
     cannot be used; likewise pitch, a folder that `speechssl pitch` wrote (not scaled: with the speaker's own spread).
-    group_by: the name of an extra value (such as
-    "utt2lang"), or "speaker". augment: labels stay those of the recording as it is; a stretched one is out of step with
-    them. encode: from an utterance's text to its targets; one that has none, or is longer than longest_s, cannot be
-    used (see `data.targets`).
+    group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those of the recording
+    as it is; a stretched one is out of step with them. encode: from an utterance's text to its targets; one that has
+    none, or is longer than longest_s, cannot be used (see `data.targets`).
     Raises DataError where nothing can be used.
     """
     with ThreadPoolExecutor(threads) as pool:

@@ -27,7 +27,7 @@ from torch import Tensor
 from speechssl.data.corpus import open_corpus, read_utterance
 from speechssl.data.pitch import Settings, normalized, statistics, track
 from speechssl.data.pitch_files import PitchFolder
-from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.data.speaker_embedding import HEARD, NAME, SpeakerEmbedder
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, ConfigError, DataError
 from speechssl.nn.runs import runs_of
@@ -39,7 +39,6 @@ from speechssl.vocoders.prosody import Contours, Prosody, contours_of
 
 Part = Literal["rhythm", "pitch", "speaker"]
 PARTS: tuple[Part, ...] = get_args(Part)
-_HEARD = 20  # recordings of a reference
 
 
 @dataclass(frozen=True)
@@ -217,7 +216,7 @@ def heard_prosody(voice: MelVoice, reference: str | Path) -> tuple[Tensor, Tenso
     """
     module, prosody = parts_of(voice)
     hop, found = module.config.hop * module.config.frames_per_unit, []
-    for utterance in islice(open_corpus(reference).utterances, _HEARD):
+    for utterance in islice(open_corpus(reference).utterances, HEARD):
         samples = read_utterance(utterance, sample_rate=voice.sample_rate).samples
         if len(samples) < hop:
             raise DataError(f"{reference}: {utterance.id!r} is too short to hear anybody in")
