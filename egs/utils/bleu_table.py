@@ -4,6 +4,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main(folder: str, part: str, systems: str) -> int:
@@ -11,15 +12,20 @@ def main(folder: str, part: str, systems: str) -> int:
     signatures: dict[str, None] = {}
     print(f"| {part}: system | unit-BLEU | ASR-BLEU | ASR-chrF | empty |\n|---|---|---|---|---|")
     for system in systems.split():
-        units = json.loads((Path(folder) / f"{system}-{part}.json").read_text(encoding="utf-8"))
-        path = Path(folder) / f"{system}-{part}.asr.json"
-        texts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        found = [units["bleu"], texts.get("bleu"), texts.get("chrf")]
+        units, texts = (read(Path(folder) / f"{system}-{part}{kind}.json") for kind in ("", ".asr"))
+        found = [units.get("bleu"), texts.get("bleu"), texts.get("chrf")]
         signatures |= dict.fromkeys(row["signature"] for row in found if row)
         cells = [f"{row['score']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else "-" for row in found]
-        print(f"| {system} | {' | '.join(cells)} | {units['empty']} of {units['utterances']} |")
+        told = units or texts
+        cells.append(f"{told['empty']} of {told['utterances']}" if told else "-")
+        print(f"| {system} | {' | '.join(cells)} |")
     print("\n".join(signatures))
     return 0
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What was found; nothing where it was not asked for."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 if __name__ == "__main__":
