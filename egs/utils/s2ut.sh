@@ -59,7 +59,8 @@ unit_conf="${unit_conf:-$root/recipes/conf/tiny_unit_translation.toml}" limit=0 
 if "$by_pair"; then data="$data/${source// /+}-$target" exp="$exp/${source// /+}-$target"; fi
 if "$tiny"; then
   limit=4 updates=2 bart_updates=2 bt_updates=2 beam=2 workers=0 data="$data/tiny" exp="$exp/tiny"
-  small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32)
+  small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32
+    training.accumulate=1)
 fi
 if [ "$overfit" != 0 ]; then
   subset="$overfit" learned=true exp="$exp/overfit-$overfit"

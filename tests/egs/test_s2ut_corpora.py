@@ -181,7 +181,7 @@ def test_fisher_goes_from_speech_to_the_table_with_the_papers_tasks(tmp_path: Pa
         "decoder_target": ("ctc", 1.6),
     }
     assert settings["data"]["tasks"]["source_letter"] == "source" and settings["encoder"]["family"] == "fbank"
-    assert settings["settings"]["adaptor"]["num_layers"] == 12 and settings["training"]["accumulate"] == 4
+    assert settings["settings"]["adaptor"]["num_layers"] == 12 and settings["search"]["beam"] == 10
 
 
 def mboshi(folder: Path) -> Path:
