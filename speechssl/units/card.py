@@ -9,6 +9,7 @@ from speechssl.errors import CheckpointError, ConfigError
 
 FORMAT = "speechssl-unit-model-1"
 MOST_UNITS = 1 << 24  # a hundred times the largest codebook
+NORMALIZER = "normalizer.json"  # in the folder of a unit normaliser, see `units.normalizer`
 _MOST_BYTES = 16 << 20
 _BUILT_IN = Path(__file__).parent.parent / "assets"
 
@@ -71,6 +72,11 @@ def find(folder: str | Path) -> Path:
     if name in built_in:
         return _BUILT_IN / name
     raise CheckpointError(f"{folder}: no unit model there (no card.json; built in: {', '.join(built_in) or 'none'})")
+
+
+def is_normalizer(folder: str | Path) -> bool:
+    """Whether a unit normaliser is there, in place of a unit model."""
+    return (Path(folder) / NORMALIZER).is_file()
 
 
 def read_card(folder: Path) -> StoredCard:
