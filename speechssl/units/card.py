@@ -81,6 +81,9 @@ def is_normalizer(folder: str | Path) -> bool:
 
 def read_card(folder: Path) -> StoredCard:
     """card.json of a unit model folder, checked for its form only."""
+    if is_normalizer(folder):
+        raise CheckpointError(f"{folder}: a unit normaliser, whose units belong to no frames: make them with "
+                              "`speechssl units --model`, and give that folder")  # fmt: skip
     try:
         raw = files.read_json(folder / "card.json", most=_MOST_BYTES)
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:

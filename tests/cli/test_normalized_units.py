@@ -81,6 +81,15 @@ def test_the_sidecar_says_that_they_have_no_frames_and_whose_they_are(place: Pat
     assert all("durations" not in json.loads(line) for line in (out / "units.jsonl").read_text().splitlines())
 
 
+def test_info_tells_whose_units_it_writes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(place / "model")]) == 0
+    told = capsys.readouterr().out
+    assert f"unit model {UnitModel.load('default').hash}" in told and "100 of built in, merged" in told
+    assert main(["info", str(place / "model"), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["recognizer"]["sha256"] == UnitNormalizer.load(place / "model").recognizer.sha256
+
+
 def test_given_again_nothing_is_computed_and_a_lost_shard_comes_back(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,6 +122,22 @@ def test_long_recordings_in_windows_and_batches_give_what_each_gives_alone(place
             continue
         assert one.frames.tolist() == other.frames.tolist()  # type: ignore[union-attr]
         assert one.frames.tolist() == model(row.audio).ids.tolist(), row.id
+
+
+def test_parts_of_several_machines_come_together(
+    place: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    parts = [tmp_path / name for name in "ab"]
+    for number, part in enumerate(parts):
+        main(command(place, part, "--shard-size", "4", "--shard", f"{number}/2"))
+    words = ["merge", *map(str, parts), "-o", str(tmp_path / "whole"), "--input", str(place / "in"), "--quiet"]
+    capsys.readouterr()
+    assert main([*words, "--dedup"]) == 2 and "leave --dedup out" in capsys.readouterr().err
+    assert main(words) == 1
+    assert (tmp_path / "whole" / "units").read_bytes() == (out / "units").read_bytes()
+    assert json.loads((tmp_path / "whole" / "units.json").read_text())["outputs"] == [
+        {"format": "text", "merged": True}
+    ]
 
 
 def test_a_recording_of_which_nothing_is_written_is_named(place: Path, tmp_path: Path) -> None:
@@ -180,3 +205,11 @@ def test_a_vocoder_of_the_references_units_speaks_them_and_another_refuses(
         main([*words, "--vocoder", str(work / "stranger"), "-o", str(tmp_path / "c"), "--durations", "predicted"]) == 2
     )
     assert "would be other sounds" in capsys.readouterr().err
+
+
+def test_where_units_of_frames_are_made_of_recordings_it_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["resynth", str(place / "in"), "--units", str(place / "model"), "-o", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "a unit normaliser, whose units belong to no frames" in capsys.readouterr().err
