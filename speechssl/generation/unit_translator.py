@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechssl import config, files
-from speechssl.decoders import unit_seq2seq
+from speechssl.decoders import transformer, unit_seq2seq
 from speechssl.decoders.search import Hypothesis, Search
 from speechssl.decoders.token_scorers import decode
 from speechssl.errors import CheckpointError, ConfigError, DataError
@@ -168,6 +168,11 @@ class Into:
         return self.translator.num_symbols
 
     @property
+    def decoder(self) -> transformer.Model:
+        """What says symbols."""
+        return self.translator.model.decoder
+
+    @property
     def sample_rate(self) -> int:
         """Hz of the waveforms it takes."""
         return self._unit_model.sample_rate
@@ -193,32 +198,45 @@ class Into:
         """The best hypotheses of each of several utterances [S] at `sample_rate`; none for one without a unit."""
         if ctc_weight:
             raise ConfigError("a model from units to units has no CTC head: leave ctc_weight out")
-        made = [self._unit_model(wave.numpy(), self.sample_rate) for wave in waves]
-        return self.hypotheses_of([self.translator.as_read(units) for units in made], search, empty=True)
+        return self.hypotheses_of([self._read(wave) for wave in waves], search, empty=True)
 
     @torch.inference_mode()
     def hypotheses_of(
         self, units: Sequence[np.ndarray], search: Search | None = None, *, empty: bool = False
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each of several utterances' units [T]; empty: none for one without, else DataError."""
-        counts = [len(row) for row in units]
-        if not empty and 0 in counts:
+        rows, states, counts = self.memories_of(units)
+        if not empty and len(rows) < len(units):
             raise DataError("an utterance without units has no translation")
+        found: list[list[Hypothesis]] = [[] for _ in units]
+        if rows:
+            results = decode(self.decoder, states, counts, search or Search())
+            for row, result in zip(rows, results, strict=True):
+                found[row] = result
+        return found
+
+    def memories(self, waves: Sequence[Tensor]) -> tuple[list[int], Tensor, Tensor]:
+        """`memories_of` of the units of several utterances [S] at `sample_rate`."""
+        return self.memories_of([self._read(wave) for wave in waves])
+
+    @torch.inference_mode()
+    def memories_of(self, units: Sequence[np.ndarray]) -> tuple[list[int], Tensor, Tensor]:
+        """What the decoder looks at: which of several utterances [T] have a unit, [B, T + 1, C] of these, counts [B].
+
+        DataError for unknown units.
+        """
         if any(len(row) and (row.min() < 0 or row.max() >= self.num_symbols) for row in units):
             raise DataError(f"this model knows the units 0..{self.num_symbols - 1}, and others came")
-        rows = [row for row, count in enumerate(counts) if count]
-        found: list[list[Hypothesis]] = [[] for _ in units]
+        translator, rows = self.translator, [row for row, ids in enumerate(units) if len(ids)]
+        lengths = torch.tensor([len(units[row]) for row in rows], dtype=torch.int64, device=translator.device)
         if not rows:
-            return found
-        translator = self.translator
+            return rows, torch.zeros(0, 0, 0), lengths
         padded = pad_sequence([torch.from_numpy(units[row]) for row in rows], batch_first=True).to(translator.device)
-        lengths = torch.tensor([counts[row] for row in rows], device=translator.device)
         tags = torch.full_like(lengths, translator.languages.index(self.target))
-        states, sizes = translator.model.encode(padded, lengths, tags)
-        results = decode(translator.model.decoder, states, sizes, search or Search())
-        for row, result in zip(rows, results, strict=True):
-            found[row] = result
-        return found
+        return rows, *translator.model.encode(padded, lengths, tags)
+
+    def _read(self, wave: Tensor) -> np.ndarray:
+        return self.translator.as_read(self._unit_model(wave.numpy(), self.sample_rate))
 
 
 def is_unit_translator(folder: str | Path) -> bool:
