@@ -9,7 +9,7 @@ from speechssl.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechssl.cli._translation import Translator
+    from speechssl.cli._hearing import Translator
     from speechssl.data.corpus import Corpus
 
 
@@ -20,14 +20,13 @@ def add_translator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target-language", metavar="L", help="of a model from units to units that knows several")
     parser.add_argument("--units", metavar="MODEL",
                         help="unit model of such a model's input, where it is not the built-in one")  # fmt: skip
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
 
 def open_translator(args: argparse.Namespace) -> "tuple[Translator, Corpus, dict[str, np.ndarray] | None]":
     """The model on its device, INPUT, and its units where INPUT is an output folder of `speechssl units`."""
     from pathlib import Path
 
-    from speechssl.cli._translation import read_unit_corpus
+    from speechssl.cli._hearing import read_unit_corpus
     from speechssl.generation.model import load_translator
     from speechssl.generation.unit_translator import UnitTranslator, is_unit_translator
     from speechssl.units.card import find, read_card

@@ -200,23 +200,17 @@ class Seq2Seq:
     @classmethod
     def load(cls, folder: str | Path) -> "Seq2Seq":
         """Read what `save` wrote. Raises CheckpointError where files are missing, damaged, or do not fit together."""
-        from safetensors import SafetensorError
-
         path = Path(folder)
         card = read_card(path)
         vocabulary = vocabularies.load(path) if card.output.kind == "text" else None
-        try:
+        with stored.reading(path, "sequence-to-sequence model"):
             encoder = encoder_files.build_empty(card.encoder.family, card.encoder.config)
             with torch.device("meta"):  # no memory, whatever the card says
                 parts = _Parts(encoder, seq2seq.Model(card.model, encoder.dim))
             stored.fill(parts, path)
             found = cls(parts.encoder, card.encoder, parts.model, card.output, layer=card.layer, vocabulary=vocabulary,
                         name=card.name, licence=card.licence, training=card.training)  # fmt: skip
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
-                SafetensorError) as error:  # fmt: skip
-            raise CheckpointError(f"{path}: not a usable sequence-to-sequence model: {error}") from error
-        if found.sha256 != card.sha256:
-            raise CheckpointError(f"{path}: card.json does not describe the files beside it; they were changed")
+        stored.check_identity(path, found.sha256, card.sha256)
         return found
 
 

@@ -222,6 +222,22 @@ TINY: dict[str, list[Case]] = {
             draws=False,
         ),
     ],
+    "text_to_units": [
+        # nothing is drawn; two languages, and one with blocks of its own kind
+        Case({"num_units": 5, "num_languages": 2, **UNITS}, labels=True, targets=True, draws=False, lr=1e-2),
+        Case(
+            {
+                "num_units": 5,
+                **UNITS,
+                "adaptor": {**UNITS["adaptor"], "kind": "conformer", "conv_kernel": 5},
+                "smoothing": 0.0,
+            },
+            labels=True,
+            targets=True,
+            draws=False,
+            lr=1e-2,
+        ),
+    ],
     "transducer": [
         Case(
             {"num_symbols": 5, "shape": {**JOINER, "prediction": "lstm"}, "masking": {"gradient": 1.0}},
@@ -298,6 +314,21 @@ TINY: dict[str, list[Case]] = {
             labels=True,
             targets=True,
             codes=False,
+            lr=1e-2,
+        ),
+    ],
+    "unit_lm": [
+        # nothing is drawn
+        Case(
+            {name: UNITS[name] for name in ("decoder", "dropout")},
+            labels=True,
+            draws=False,
+            lr=1e-2,
+        ),
+        Case(
+            {"decoder": {**UNITS["decoder"], "norm_first": False, "tied": False}, "dropout": UNITS["dropout"]},
+            labels=True,
+            draws=False,
             lr=1e-2,
         ),
     ],

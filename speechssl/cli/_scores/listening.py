@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from speechssl.cli._translation import Translator
+    from speechssl.cli._hearing import Translator
 
 SUMMARY = "how much a translator draws from its source: its targets after the right sources and after wrong ones"
 
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _extraction.add_input(parser)
     parser.add_argument("--targets", required=True, metavar="REF", help="what is right, of the same utterances")
     add_translator(parser)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--others", type=int, default=4, metavar="K", help="wrong sources of each target (default 4)")
     parser.add_argument("--draws", type=int, default=1000, metavar="R", help="of the bootstrap (default 1000)")
     parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
@@ -60,7 +61,7 @@ def listens(args: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import asdict
     from pathlib import Path
 
-    from speechssl.cli._translation import heard
+    from speechssl.cli._hearing import heard
     from speechssl.cli._translator import open_translator
     from speechssl.errors import AudioError, DataError
     from speechssl.generation.listening import listening
