@@ -177,6 +177,11 @@ def make_vocabulary(run: Run) -> Vocabulary:
         raise ConfigError(
             f"{source}: no utterance has a text: give a Kaldi data dir with `text`, or a manifest with it"
         )
+    return learn_symbols(symbols, texts)
+
+
+def learn_symbols(symbols: Symbols, texts: list[str]) -> Vocabulary:
+    """The symbols of texts."""
     match symbols.kind:
         case "characters":
             return vocabularies.of_characters(texts, word_boundary=symbols.word_boundary, case=symbols.case)

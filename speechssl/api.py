@@ -22,6 +22,7 @@ from speechssl.units.model import UnitModel
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
     from speechssl.generation.model import Seq2Seq
+    from speechssl.generation.text_to_units import TextToUnits
     from speechssl.generation.unit_translator import UnitTranslator
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_decoder import TrainedMelDecoder
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from speechssl.vocoders.mel_decoder import Sampling
 
 __all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_recognizer",
-           "load_translator", "load_unit_model", "load_vocoder", "load_voice_converter", "read_audio"]  # fmt: skip
+           "load_text_to_units", "load_translator", "load_unit_model", "load_vocoder", "load_voice_converter",
+           "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -86,6 +88,17 @@ def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recogn
     from speechssl.recognition.model import load_recognizer
 
     return load_recognizer(spec, language=language)
+
+
+def load_text_to_units(folder: str | Path) -> "TextToUnits":
+    """A model that recipes.text_to_units made: called with a text it gives units, `model("une grenouille", "fr")`.
+
+    A vocoder of the same units speaks them; where the model was trained on merged ones, `Units` with the vocoder's own
+    durations: what `speechssl speak` does.
+    """
+    from speechssl.generation.text_to_units import TextToUnits
+
+    return TextToUnits.load(folder)
 
 
 def load_translator(spec: str | Path) -> "Seq2Seq | UnitTranslator":

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # The systems of s2ut.sh, which sources this file: what each is made of and how it is trained.
 
 # has PART SYSTEM: whether a system, parts joined by +, has this part; any_has PART: whether one of $systems has.
@@ -18,6 +18,7 @@ check_systems() {
       esac
     done
   done
+  case "$source" in *" "*) if any_has bart || any_has unit; then echo "$0: bart and unit know one source language, not $source" >&2; exit 2; fi ;; esac
   if any_has aug && [ -z "$say" ]; then echo "$0: aug: this corpus has no sentences that one language only has a recording of" >&2; exit 2; fi
 }
 
@@ -38,6 +39,12 @@ monolingual_units() {
   alone="{$source=[$of_source],$target=[$of_target]}"
 }
 
+# source_of SYSTEM: what it translates of the part $heard, as $input.
+source_of() {
+  input=("$(folder "$heard" source)")
+  if has unit "$1"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
+}
+
 # learned_from SYSTEM: the part that a system is trained on.
 learned_from() { if has aug "$1"; then echo "$train+said"; else echo "$train"; fi; }
 
@@ -45,9 +52,15 @@ learned_from() { if has aug "$1"; then echo "$train+said"; else echo "$train"; f
 train_of_speech() {
   local system="$1" options=() inputs=("$data/pairs" "$conf") own part
   own="$(learned_from "$system")"
+  for part in $tasks; do
+    case "${part#*=}" in
+      source) options+=("data.tasks.${part%=*}=source") ;;
+      *) options+=("data.tasks.${part%=*}=$(folder "$own" source)/translation" "data.valid_tasks.${part%=*}=$(folder valid source)/translation") ;;
+    esac
+  done
   for part in ${system//+/ }; do
     case "$part" in
-      ssl) options+=('encoder={checkpoint="default"}' settings.adaptor.num_layers=2) ;;
+      ssl) options+=("encoder={checkpoint=\"$encoder\"}" "settings.adaptor.num_layers=$adaptor_layers") ;;
       multitask)
         options+=(data.tasks.source_text=source "data.tasks.target_text=$(folder "$own" source)/translation")
         options+=('settings.tasks=[{name="source_text",kind="ctc",layer=2,weight=0.3},{name="target_text",kind="ctc",layer=0,weight=0.3}]')
