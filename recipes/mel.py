@@ -27,24 +27,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, count, run_recipe, run_trainer, speaker_embeddings, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
-from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.data.speaker_embedding import NAME
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.data.utterance import Utterance
-from speechssl.errors import ConfigError, DataError
+from speechssl.errors import ConfigError
 from speechssl.objectives import mel_diffusion, mel_flow, mel_regression
 from speechssl.training.distributed import Group
 from speechssl.units import mel_decoder as files
 from speechssl.units.model import UnitModel
 from speechssl.units.vocoder import SpokenUnits
-from speechssl.units.voice_conversion import read_embedding
 from speechssl.vocoders.mel_decoder import Kind, MelDecoder
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
@@ -140,18 +138,11 @@ def embeddings(run: Run, data: TrainingSet) -> Tensor | None:
         return None
     if not run.data.speakers:
         raise ConfigError("data.embeddings has no effect without data.speakers=true")
-    if run.data.embeddings != NAME:
-        paths = [Path(run.data.embeddings) / f"{name}.npy" for name in data.group_names]
-        found = [read_embedding(path) for path in paths]
-        if len({len(row) for row in found}) > 1:
-            raise DataError(f"{run.data.embeddings}: embeddings of {sorted({len(row) for row in found})} numbers")
-        return torch.stack(found)
-    embedder = SpeakerEmbedder("data.embeddings")
     spoken: dict[str, list[Utterance]] = {name: [] for name in data.group_names}
     for utterance in data.corpus.utterances:
         if utterance.speaker is not None:
             spoken[utterance.speaker].append(utterance)
-    return torch.from_numpy(np.stack([embedder.voice(found) for found in spoken.values()]))
+    return speaker_embeddings(run.data.embeddings, spoken)
 
 
 def build(run: Run, model: UnitModel, speakers: tuple[str, ...], voices: Tensor | None = None) -> nn.Module:

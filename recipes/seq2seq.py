@@ -9,8 +9,9 @@ Takes TOML files, of which the later win, and key=value overrides. Targets are j
 data.targets is an output folder of `speechssl units` or a file with a line `id 17 4 ...` each; without it they are the
 corpus' texts. `tasks` in the settings are auxiliary; data.tasks names their texts (`task=FILE` with a line `id text`
 each, or "source": the corpus' own), whose characters are their symbols. decoder.checkpoint is what `recipes.unit_bart`
-trained; settings.trained says what of a pretrained encoder and decoder goes on learning. data.reduced=false with
-settings.decoder.stack=N: units of all frames, N of them in one step (recipes/conf/s2ut_stacked.toml).
+or `recipes.unit_lm` trained; settings.trained says what of a pretrained encoder and decoder goes on learning.
+data.reduced=false with settings.decoder.stack=N: units of all frames, N of them in one step
+(recipes/conf/s2ut_stacked.toml).
 
 Goes on from the newest checkpoint in the run's folder where there is one, bit for bit on a CPU. Writes into it:
 config.toml (everything resolved), log.jsonl, left_out.tsv, checkpoints/, best/ (the least `nll` of the validation),
@@ -32,6 +33,8 @@ from torch import nn
 from recipes.ctc import Symbols, make_vocabulary, size, tell
 from recipes.shared import (
     Common,
+    Start,
+    begin_decoder,
     best_state,
     count,
     make_encoder,
@@ -55,7 +58,6 @@ from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
 from speechssl.generation import decoder as decoders
 from speechssl.generation.model import Output, Seq2Seq, search_states
-from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.objectives import seq2seq
@@ -76,13 +78,6 @@ class Data:
     valid_tasks: dict[str, str] = field(default_factory=dict)  # where they are in other files
     lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
     batching: Batching = field(default_factory=lambda: Batching(seconds=200.0, crop_s=40.0, min_s=0.1))
-
-
-@dataclass(frozen=True)
-class Start:
-    """What the decoder begins as."""
-
-    checkpoint: str | None = None  # a folder that recipes.unit_bart wrote; its shape becomes settings.decoder
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def train(run: Run, group: Group) -> int:
     encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose="seq2seq")
     objective = build(run, encoder, targets)  # before the folder: what cannot be built leaves nothing behind
     if start is not None:
-        objective.model.decoder.load_state_dict(start.state_dict())
+        decoders.begin(objective.model.decoder, start)
     log = start_folder(run, folder, group)
 
     data = open_data(run, targets, encoder, card, training=True)
@@ -194,22 +189,10 @@ def _task_texts(corpus: str, source: str) -> list[str]:
 
 def begin_with(run: Run, folder: Path, targets: Targets) -> tuple[Run, transformer.Model]:
     """A pretrained decoder, and the run with its shape. ConfigError where it does not fit the units or the adaptor."""
-    found, card = decoders.load(folder)
     units = targets.units
-    if units is None or (units.size, units.reduced) != (card.decoder.num_symbols, card.reduced):
-        raise ConfigError(f"{folder} says {card.decoder.num_symbols} units, {'' if card.reduced else 'not '}reduced: "
-                          "the targets are others")  # fmt: skip
-    if None not in (units.model_sha256, card.unit_model) and units.model_sha256 != card.unit_model:
-        raise ConfigError(f"{folder} was trained on units of another unit model ({str(card.unit_model)[:12]}) than the "
-                          f"targets are of ({str(units.model_sha256)[:12]})")  # fmt: skip
-    shape = {name: value for name, value in config.to_dict(card.decoder).items() if name != "num_symbols"}
-    given = config.to_dict(config.build(seq2seq.DecoderShape, run.settings.get("decoder", shape)))
-    if changed := config.differences(given, shape):
-        raise ConfigError(f"settings.decoder.{changed[0]} is not that of {folder}: leave settings.decoder out")
-    dim = config.build(AdaptorConfig, run.settings.get("adaptor", {})).dim
-    if dim != card.memory_dim:
-        raise ConfigError(f"{folder} looks at {card.memory_dim} channels, settings.adaptor.dim={dim}: make them equal")
-    return replace(run, settings={**run.settings, "decoder": shape}), found
+    said = None if units is None else (units.size, units.reduced, units.model_sha256)
+    settings, found = begin_decoder(run.settings, folder, said)
+    return replace(run, settings=settings), found
 
 
 def build(run: Run, encoder: nn.Module, targets: Targets) -> seq2seq.Objective:

@@ -1,4 +1,4 @@
-"""What every training program does: its arguments, its folder, its encoder, its end."""
+"""What training programs share: their arguments, folder, encoder or decoder to begin with, speakers, their end."""
 
 import dataclasses
 import math
@@ -14,10 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
-from speechssl.decoders.search import Hypothesis
+from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.data.unit_batches import UnitBatches
+from speechssl.data.utterance import Utterance
+from speechssl.decoders import transformer, unit_seq2seq
+from speechssl.decoders.search import Hypothesis, Search
+from speechssl.decoders.seq2seq import DecoderShape
+from speechssl.decoders.token_scorers import decode
 from speechssl.encoders.pretrained import EncoderCard
-from speechssl.errors import ConfigError, GaveUpError, SpeechSSLError
+from speechssl.errors import ConfigError, DataError, GaveUpError, SpeechSSLError
+from speechssl.generation import decoder as decoders
 from speechssl.metrics.edits import edit_distance
+from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.initialize import initialize
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
@@ -25,6 +33,7 @@ from speechssl.training.log import Log
 from speechssl.training.loop import Trainer, Training
 from speechssl.training.optimizer import Optimizer, Schedule
 from speechssl.units.card import find as find_unit_model
+from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
 
@@ -109,6 +118,55 @@ def make_encoder(
                                 name=f"{purpose}, seed {seed}", source="speechssl")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a decoder of units begins as."""
+
+    checkpoint: str | None = None  # what recipes.unit_bart or recipes.unit_lm wrote; its shape: settings.decoder
+
+
+def begin_decoder(
+    settings: dict[str, Any], folder: Path, said: tuple[int, bool, str | None] | None
+) -> tuple[dict[str, Any], transformer.Model]:
+    """The settings with a pretrained decoder's shape, and the decoder, for `generation.decoder.begin`.
+
+    said: the targets' V, whether they are reduced, the unit model's sha256; None: no units. ConfigError where the
+    decoder does not fit them or the adaptor; a language model's has no adaptor that it must fit.
+    """
+    found, card = decoders.load(folder)
+    if said is None or said[:2] != (card.decoder.num_symbols, card.reduced):
+        raise ConfigError(f"{folder} says {card.decoder.num_symbols} units, {'' if card.reduced else 'not '}reduced: "
+                          "the targets are others")  # fmt: skip
+    if None not in (said[2], card.unit_model) and said[2] != card.unit_model:
+        raise ConfigError(f"{folder} was trained on units of another unit model ({str(card.unit_model)[:12]}) than the "
+                          f"targets are of ({str(said[2])[:12]})")  # fmt: skip
+    shape = {name: value for name, value in config.to_dict(card.decoder).items() if name != "num_symbols"}
+    given = config.to_dict(config.build(DecoderShape, settings.get("decoder", shape)))
+    if changed := config.differences(given, shape):
+        raise ConfigError(f"settings.decoder.{changed[0]} is not that of {folder}: leave settings.decoder out")
+    dim = config.build(AdaptorConfig, settings.get("adaptor", {})).dim
+    if card.memory_dim not in (0, dim):
+        raise ConfigError(f"{folder} looks at {card.memory_dim} channels, settings.adaptor.dim={dim}: make them equal")
+    return {**settings, "decoder": shape}, found
+
+
+def speaker_embeddings(source: str, spoken: dict[str, list[Utterance]]) -> Tensor:
+    """Embeddings [N, E] of speakers by name: "resemblyzer"'s of their recordings, or a folder's NAME.npy.
+
+    ConfigError without the package; DataError for files that are missing, no numbers, or of several sizes.
+    """
+    if source == NAME:
+        embedder = SpeakerEmbedder("data.embeddings")
+        return torch.from_numpy(np.stack([embedder.voice(found) for found in spoken.values()]))
+    try:
+        found = [read_embedding(Path(source) / f"{name}.npy") for name in spoken]
+    except OSError as error:
+        raise DataError(f"{source}: every speaker needs an embedding, NAME.npy: {error}") from None
+    if len({len(row) for row in found}) > 1:
+        raise DataError(f"{source}: embeddings of {sorted({len(row) for row in found})} numbers")
+    return torch.stack(found)
+
+
 def count(model: nn.Module) -> int:
     """Parameters that are trained."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -175,6 +233,27 @@ def write_hypotheses(
         lines.append((name, hypotheses[0].score if hypotheses else math.nan, shown))
     path.write_text("".join(f"{name}\t{score:.6f}\t{text}\n" for name, score, text in sorted(lines)), encoding="utf-8")
     return {"error_rate": edits / max(1, symbols), "exact": exact / max(1, utterances)}
+
+
+@torch.inference_mode()
+def search_units(
+    model: unit_seq2seq.Model, batches: UnitBatches, search: Search, path: Path, voices: Tensor | None = None
+) -> dict[str, float]:
+    """Error rates of a search of a set of pairs with units for targets; hypotheses into a file. voices [N, E]: of the
+    set's speakers, for a model that is told who speaks.
+    """
+
+    def rows() -> Iterable[tuple[str, np.ndarray, list[Hypothesis]]]:
+        for loaded in batches.once():
+            assert loaded.batch is not None
+            batch = loaded.batch.to(model.tags.weight.device)
+            assert batch.labels is not None and batch.groups is not None and batch.targets is not None
+            told = None if voices is None or batch.speakers is None else voices.to(batch.groups.device)[batch.speakers]
+            states, counts = model.encode(batch.labels[..., 0], batch.lengths, batch.groups, told)
+            yield from zip(batch.ids, batch.targets.cpu().numpy(), decode(model.decoder, states, counts, search),
+                           strict=True)  # fmt: skip
+
+    return write_hypotheses(rows(), path, np.array)
 
 
 class Stopping:

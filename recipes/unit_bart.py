@@ -15,6 +15,7 @@ stopped early or refused.
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.unit_batches import UnitBatches, UnitSet
 from speechssl.data.unit_corpus import open_unit_corpus
+from speechssl.decoders import transformer
 from speechssl.decoders.seq2seq import DecoderShape
 from speechssl.errors import ConfigError, DataError
 from speechssl.generation import decoder
@@ -59,6 +61,17 @@ class Run(Common):
     settings: dict[str, Any] = field(default_factory=dict)  # of objectives.unit_bart, but what follows from the data
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A pre-training that has ended."""
+
+    run: Any
+    objective: Any  # the best
+    data: UnitSet
+    valid: UnitSet | None
+    card: DecoderCard  # of its decoder
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train as the arguments say: TOML files and key=value overrides."""
     return run_recipe(Run, train, __doc__, arguments)
@@ -66,6 +79,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
+    return pretrain(run, group, "unit_bart", "unit BART", build, lambda objective: objective.model.decoder, keep)
+
+
+def pretrain(
+    run: Any, group: Group, recipe: str, name: str, build: Callable[[Any, int], Any],
+    decoder_of: Callable[[Any], transformer.Model], keep: Callable[[Kept], dict[str, Any]],
+) -> int:  # fmt: skip
+    """Train what `build` makes of a run and V, keep its decoder, and whatever `keep` does with it.
+
+    keep gives figures for result.json.
+    """
     folder = Path(run.run)
     data = open_data(run, run.data.train, run.data.num_units)
     (size,) = data.sizes
@@ -77,7 +101,7 @@ def train(run: Run, group: Group) -> int:
     tell(data, "train", folder, log, group)
     if valid is not None:
         tell(valid, "valid", folder, log, group)
-    log.line(f"unit_bart: {count(objective) / 1e6:.2f} M parameters, {count(objective.model.decoder) / 1e6:.2f} M of "
+    log.line(f"{recipe}: {count(objective) / 1e6:.2f} M parameters, {count(decoder_of(objective)) / 1e6:.2f} M of "
              f"them in the decoder, {size} units, languages {', '.join(run.data.train)}")  # fmt: skip
 
     batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
@@ -91,20 +115,27 @@ def train(run: Run, group: Group) -> int:
     trainer, result = ended
     state, result = best_state(trainer, objective, folder, result)
     if group.first:
-        facts = {"recipe": "recipes.unit_bart", "seed": run.seed, "units": sum(map(len, data.units)),
+        facts = {"recipe": f"recipes.{recipe}", "seed": run.seed, "units": sum(map(len, data.units)),
                  "utterances": len(data.units), **result}  # fmt: skip
-        trained = build(run, size).model
-        trained.load_state_dict({name.removeprefix("model."): tensor for name, tensor in state.items()})
-        name = f"unit BART, {trainer.update} updates, seed {run.seed}"
-        languages = tuple(run.data.train)
-        card = DecoderCard(name, trained.decoder.config, trained.decoder.memory_dim, run.data.reduced, data.models[0],
-                           languages, facts)  # fmt: skip
-        decoder.save(folder / "decoder", trained.decoder, card)
-        output = Output("units", run.data.reduced, float(run.data.rate_hz), data.models[0])
-        UnitTranslator(trained, languages, output, name=name, training=facts).save(folder / "model")
+        trained = build(run, size)
+        trained.load_state_dict(state)
+        saved, name = decoder_of(trained), f"{name}, {trainer.update} updates, seed {run.seed}"
+        card = DecoderCard(name, saved.config, saved.memory_dim, run.data.reduced, data.models[0],
+                           tuple(run.data.train), facts)  # fmt: skip
+        decoder.save(folder / "decoder", saved, card)
+        result |= keep(Kept(run, trained, data, valid, card))
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"decoder in {folder / 'decoder'}, all of it in {folder / 'model'}")
+        log.line(f"decoder in {folder / 'decoder'}")
     return 0
+
+
+def keep(kept: Kept) -> dict[str, Any]:
+    """All of the model, for `recipes.unit_translation`."""
+    card, data = kept.card, kept.run.data
+    output = Output("units", card.reduced, float(data.rate_hz), card.unit_model)
+    UnitTranslator(kept.objective.model, card.languages, output, name=card.name,
+                   training=card.training).save(Path(kept.run.run) / "model")  # fmt: skip
+    return {}
 
 
 def build(run: Run, num_units: int) -> unit_bart.Objective:
@@ -116,7 +147,7 @@ def build(run: Run, num_units: int) -> unit_bart.Objective:
     return unit_bart.Objective(nn.Identity(), config.build(unit_bart.Config, values))
 
 
-def open_data(run: Run, languages: dict[str, tuple[str, ...]], size: int | None) -> UnitSet:
+def open_data(run: Any, languages: dict[str, tuple[str, ...]], size: int | None) -> UnitSet:
     """Units of each language, in pieces that fit."""
     data = run.data
     if not languages:

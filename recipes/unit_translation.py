@@ -20,26 +20,22 @@ set) and result.json. Exit code: 0 trained to the end, 2 stopped early or refuse
 
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from recipes.ctc import tell
-from recipes.shared import Common, best_state, count, run_recipe, run_trainer, start_folder, write_hypotheses
+from recipes.shared import Common, best_state, count, run_recipe, run_trainer, search_units, start_folder
 from speechssl import config
-from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.mixed_batches import MixedBatches
 from speechssl.data.unit_batches import UnitBatches, UnitSet
 from speechssl.data.unit_corpus import open_unit_corpus, open_unit_pairs
-from speechssl.decoders.search import Hypothesis, Search
+from speechssl.decoders.search import Search
 from speechssl.decoders.seq2seq import DecoderShape
-from speechssl.decoders.token_scorers import decode
 from speechssl.errors import ConfigError, DataError
 from speechssl.generation.model import Output
 from speechssl.generation.unit_translator import UnitTranslator
@@ -127,7 +123,7 @@ def train(run: Run, group: Group) -> int:
         translator.save(folder / "model")
         if valid is not None:
             whole = UnitBatches(valid, run.data.batching, run.seed)
-            result |= evaluate(translator.to(group.device), whole, run.search, folder / "hypotheses.tsv")
+            result |= search_units(translator.to(group.device).model, whole, run.search, folder / "hypotheses.tsv")
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         log.line(f"model in {folder / 'model'}")
     return 0
@@ -208,23 +204,6 @@ def _places(run: Run) -> int:
 
 def _paths(units: dict[str, tuple[str, ...]]) -> dict[str, list[Path]]:
     return {language: [Path(path) for path in paths] for language, paths in units.items()}
-
-
-@torch.inference_mode()
-def evaluate(translator: UnitTranslator, batches: UnitBatches, search: Search, path: Path) -> dict[str, float]:
-    """Error rates of a search of a set of pairs, over all directions; hypotheses into a file."""
-    found = (row for loaded in batches.once() if loaded.batch is not None
-             for row in _searched(translator, loaded.batch.to(translator.device), search))  # fmt: skip
-    return write_hypotheses(found, path, translator.spell)
-
-
-def _searched(
-    translator: UnitTranslator, batch: Batch, search: Search
-) -> Iterable[tuple[str, np.ndarray, list[Hypothesis]]]:
-    assert batch.labels is not None and batch.groups is not None and batch.targets is not None
-    states, counts = translator.model.encode(batch.labels[..., 0], batch.lengths, batch.groups)
-    return zip(batch.ids, batch.targets.cpu().numpy(), decode(translator.model.decoder, states, counts, search),
-               strict=True)  # fmt: skip
 
 
 if __name__ == "__main__":

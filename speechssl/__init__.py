@@ -15,6 +15,7 @@ _PUBLIC = {
     "load_encoder": "speechssl.api",
     "load_mel_decoder": "speechssl.api",
     "load_recognizer": "speechssl.api",
+    "load_text_to_units": "speechssl.api",
     "load_translator": "speechssl.api",
     "load_unit_model": "speechssl.api",
     "load_vocoder": "speechssl.api",

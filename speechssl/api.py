@@ -16,20 +16,24 @@ from typing import TYPE_CHECKING, Literal
 from speechssl.audio import Audio
 from speechssl.audio import read as read_audio
 from speechssl.encoders.pretrained import Pretrained
+from speechssl.errors import ConfigError
 from speechssl.units.model import UnitModel
 
 if TYPE_CHECKING:
     from speechssl.codecs.model import Codec
     from speechssl.generation.model import Seq2Seq
+    from speechssl.generation.text_to_units import TextToUnits
     from speechssl.generation.unit_translator import UnitTranslator
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_decoder import TrainedMelDecoder
+    from speechssl.units.normalizer import UnitNormalizer
     from speechssl.units.vocoder import Vocoder
     from speechssl.units.voice_conversion import VoiceConverter
     from speechssl.vocoders.mel_decoder import Sampling
 
 __all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_recognizer",
-           "load_translator", "load_unit_model", "load_vocoder", "load_voice_converter", "read_audio"]  # fmt: skip
+           "load_text_to_units", "load_translator", "load_unit_model", "load_vocoder", "load_voice_converter",
+           "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -42,11 +46,23 @@ def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
     return convert.load_encoder(spec, offline=offline)
 
 
-def load_unit_model(name: str | Path = "default", *, encoder: Pretrained | None = None) -> UnitModel:
+def load_unit_model(
+    name: str | Path = "default", *, encoder: Pretrained | None = None
+) -> "UnitModel | UnitNormalizer":  # fmt: skip
     """A unit model: the name of a built-in one, or a folder written by `UnitModel.save` or `speechssl kmeans`.
 
-    encoder: the encoder it was made for, where the folder neither holds it nor can find it.
+    encoder: the encoder it was made for, where the folder neither holds it nor can find it. The folder of a unit
+    normaliser that recipes.unit_normalizer made gives that, which is called the same way: merged units of its
+    reference speaker, whoever speaks.
     """
+    from speechssl.units.card import is_normalizer
+
+    if is_normalizer(name):
+        from speechssl.units.normalizer import UnitNormalizer
+
+        if encoder is not None:
+            raise ConfigError(f"{name}: a unit normaliser has its own encoder")
+        return UnitNormalizer.load(name)
     return UnitModel.load(name, encoder=encoder)
 
 
@@ -72,6 +88,17 @@ def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recogn
     from speechssl.recognition.model import load_recognizer
 
     return load_recognizer(spec, language=language)
+
+
+def load_text_to_units(folder: str | Path) -> "TextToUnits":
+    """A model that recipes.text_to_units made: called with a text it gives units, `model("une grenouille", "fr")`.
+
+    A vocoder of the same units speaks them; where the model was trained on merged ones, `Units` with the vocoder's own
+    durations: what `speechssl speak` does.
+    """
+    from speechssl.generation.text_to_units import TextToUnits
+
+    return TextToUnits.load(folder)
 
 
 def load_translator(spec: str | Path) -> "Seq2Seq | UnitTranslator":

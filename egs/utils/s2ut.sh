@@ -24,6 +24,7 @@
 #   --encoder default     of ssl, anything that recipes take as encoder.checkpoint; --adaptor-layers 2: of the model's own behind it
 #   --workers 1           processes of extraction and of reading in training;  --data data --exp exp  folders for data dirs and results
 #   --tiny true           a miniature that ends within minutes and says nothing;  --stage 0 --stop-stage 6
+# Beside BLEU: how much a system draws from the source (speechssl score listening), which BLEU near its floors does not show.
 # Floors are scored beside the systems: one target of training for everybody, the most frequent (where none comes twice, that
 # with the fewest edits to others), and for each utterance a target of training drawn at random; their texts are those of training.
 # With a recognizer, what no translation passes: the target's recordings (original), and their units spoken again (resynthesis).
@@ -126,8 +127,7 @@ if at_stage 3 "source speech or units, target units -> translators"; then
 fi
 if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
   for system in $systems; do
-    input=("$(folder "$heard" source)")
-    if has unit "$system"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
+    source_of "$system"
     once "$exp/translated/$system-$heard" "$exp/train/$system" -- speechssl translate "${input[@]}" --model "$exp/train/$system/model" \
       --beam "$beam" ${vocoder:+--to speech --vocoder "$vocoder"} --device "$device" -o "$exp/translated/$system-$heard"
     hear "$system" "$exp/translated/$system-$heard/speech" "$exp/translated/$system-$heard"
@@ -137,6 +137,11 @@ if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
   "$utils/unit_floors.py" "$exp/units/$train" "$exp/units/$heard" --seed "$seed" "${texts[@]}" "$exp/translated"
 fi
 if at_stage 5 "units${recognizer:+, texts} -> scores"; then
+  for system in $systems; do
+    source_of "$system"
+    once "$exp/scores/$system-$heard.listening.json" "$exp/train/$system" -- speechssl score listening "${input[@]}" --targets "$exp/units/$heard" \
+      --model "$exp/train/$system/model" --allow-missing --device "$device" -o "$exp/scores/$system-$heard.listening.json"
+  done
   for system in $systems frequent random; do
     speechssl score bleu --units "$exp/translated/$system-$heard/units" "$exp/units/$heard" --allow-missing -o "$exp/scores/$system-$heard.json"
   done

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # The systems of s2ut.sh, which sources this file: what each is made of and how it is trained.
 
 # has PART SYSTEM: whether a system, parts joined by +, has this part; any_has PART: whether one of $systems has.
@@ -37,6 +37,12 @@ monolingual_units() {
     known+=("$made")
   done
   alone="{$source=[$of_source],$target=[$of_target]}"
+}
+
+# source_of SYSTEM: what it translates of the part $heard, as $input.
+source_of() {
+  input=("$(folder "$heard" source)")
+  if has unit "$1"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
 }
 
 # learned_from SYSTEM: the part that a system is trained on.

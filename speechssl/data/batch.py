@@ -26,6 +26,7 @@ class Batch:
     source_lengths: Tensor | None = None  # [B] int64, samples before they were augmented: labels count by these
     targets: Tensor | None = None  # [B, L] int64: what is said, as numbers of a vocabulary; -1 behind its end
     own: Tensor | None = None  # [B, 2] int64: where among labels the utterance itself begins, and how many it has
+    speakers: Tensor | None = None  # [B] int64: numbers of who speaks, where an objective is told
     tasks: Mapping[str, Tensor] = field(default_factory=dict)  # the same of auxiliary tasks, by name
 
     def to(self, device: torch.device | str) -> "Batch":

@@ -1,4 +1,4 @@
-"""Batches of discrete units, without audio: what a recogniser of units and a unit-BART are trained on.
+"""Batches of discrete units, without audio: what a recogniser of units, a unit-BART and their like are trained on.
 
 Several streams (codebooks, or unit models of one rate) are stacked. Lengths count in units: a batch's `wav` is empty
 but for its shape, at a "sample rate" of as many samples a second as there are units, so that plans, logs and figures
@@ -42,6 +42,7 @@ class UnitSet:
     models: tuple[str | None, ...]  # sha256 of the unit model of each stream
     around: tuple[tuple[np.ndarray, np.ndarray], ...] | None = None  # units before and after each: see data.context
     groups: np.ndarray | None = None  # [N] int64: the language
+    speakers: np.ndarray | None = None  # [N] int64: numbers of who speaks
     labels: None = None
 
     @property
@@ -196,4 +197,5 @@ class UnitBatches:
         seeds = [zlib.crc32(f"{self.seed} {epoch} {name}".encode()) for name in ids]
         return Batch(wav=torch.zeros(labels.shape[:2]), lengths=lengths, seeds=torch.tensor(seeds), ids=ids,
                      labels=labels, targets=None if data.targets is None else data.targets.padded(rows), own=own,
-                     groups=None if data.groups is None else torch.from_numpy(data.groups[rows]))  # fmt: skip
+                     groups=None if data.groups is None else torch.from_numpy(data.groups[rows]),
+                     speakers=None if data.speakers is None else torch.from_numpy(data.speakers[rows]))  # fmt: skip

@@ -75,13 +75,15 @@ class Scorer(Protocol):
 
 
 @torch.inference_mode()
-def search(scorers: Sequence[Scorer], weights: Sequence[float], lengths: Tensor, settings: Search, end: int
-           ) -> list[list[Hypothesis]]:  # fmt: skip
+def search(scorers: Sequence[Scorer], weights: Sequence[float], lengths: Tensor, settings: Search, end: int, *,
+           most: int | None = None) -> list[list[Hypothesis]]:  # fmt: skip
     """The best hypotheses of each utterance, best first, by the weighted sum of the scorers.
 
-    lengths [B]: frames of each utterance, for max_per_frame. An utterance has fewer than num_best where fewer exist.
+    lengths [B]: frames of each utterance, for max_per_frame; most: tokens of which the scorers know the places, however
+    many the settings allow. An utterance has fewer than num_best where fewer exist.
     """
     limits = (settings.max_tokens + settings.max_per_frame * lengths.double()).floor().long()
+    limits = limits if most is None else limits.clamp_max(most)
     found: list[list[Hypothesis]] = [[] for _ in range(len(lengths))]
     if not len(lengths):
         return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from speechssl.decoders import transformer
-from speechssl.decoders.transformer import shifted, with_end
+from speechssl.decoders.transformer import ended, shifted
 from speechssl.errors import ConfigError
 from speechssl.nn.adaptor import Adaptor
 from speechssl.nn.adaptor import Config as AdaptorConfig
@@ -155,7 +155,7 @@ class Model(nn.Module):
         states, lengths = self.adaptor.states(frames, lengths)
         output = states[-1]
         stack = config.decoder.stack
-        wanted, sizes = _ended(targets, self.decoder.end, stack)
+        wanted, sizes = ended(targets, self.decoder.end, stack)
         inner = self.decoder.states(shifted(wanted, self.decoder.end, stack), output, lengths)
         steps = -torch.div(-sizes, stack, rounding_mode="floor")
         found = {}
@@ -167,11 +167,7 @@ class Model(nn.Module):
                 counts = lengths if task.side == "adaptor" else steps
                 found[task.name] = (head(x).float().log_softmax(-1), counts)
             else:
-                own, own_sizes = _ended(tasks[task.name], head.end, 1)
+                own, own_sizes = ended(tasks[task.name], head.end)
                 found[task.name] = (head(shifted(own, head.end), x, lengths), own_sizes)
         ctc = None if self.ctc is None else self.ctc_log_probs(output)
         return Scores(self.decoder.scores(inner[-1]), wanted, sizes, output, lengths, ctc, found)
-
-
-def _ended(targets: Tensor, end: int, stack: int) -> tuple[Tensor, Tensor]:
-    return with_end(targets.clamp_min(0), (targets >= 0).sum(1), end, stack)

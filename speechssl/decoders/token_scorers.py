@@ -141,8 +141,8 @@ def decode(
 ) -> list[list[Hypothesis]]:  # fmt: skip
     """The best hypotheses of each utterance for frames [B, S, C] with lengths [B].
 
-    ctc_log_probs [B, S, V or V + 1]: of a CTC head over the same symbols, see `CTCPrefix`. The score is then
-    (1 - ctc_weight) of the decoder's and ctc_weight of CTC's.
+    A hypothesis is cut off where the decoder has no more places. ctc_log_probs [B, S, V or V + 1]: of a CTC head over
+    the same symbols, see `CTCPrefix`. The score is then (1 - ctc_weight) of the decoder's and ctc_weight of CTC's.
     """
     if not 0 <= ctc_weight <= 1:
         raise ConfigError(f"ctc_weight must be in 0..1, got {ctc_weight}")
@@ -151,4 +151,5 @@ def decode(
     if ctc_log_probs is not None and ctc_weight:
         scorers.append(CTCPrefix(ctc_log_probs, lengths, blank=blank, num_symbols=model.end))
         weights = [1 - ctc_weight, ctc_weight]
-    return search(scorers, weights, lengths, settings, model.end)
+    most = model.config.max_positions * model.config.stack
+    return search(scorers, weights, lengths, settings, model.end, most=most)

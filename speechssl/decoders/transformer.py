@@ -226,3 +226,8 @@ def with_end(targets: Tensor, lengths: Tensor, end: int, stack: int = 1) -> tupl
     padded = F.pad(targets, (0, stack - targets.shape[1] % stack), value=end)
     places = torch.arange(padded.shape[1], device=padded.device)
     return padded.masked_fill(places >= lengths.unsqueeze(1), end), lengths + 1
+
+
+def ended(targets: Tensor, end: int, stack: int = 1) -> tuple[Tensor, Tensor]:
+    """`with_end` of targets [B, L] that have -1 behind their ends."""
+    return with_end(targets.clamp_min(0), (targets >= 0).sum(1), end, stack)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +16,7 @@ from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders.pretrained import write_tensors
 from speechssl.errors import CheckpointError
 from speechssl.nn import adaptor
-from speechssl.units.vocoder import without
+from speechssl.units.vocoder import UNUSABLE, without
 
 T = TypeVar("T")
 MOST_JSON = 16 << 20  # bytes
@@ -64,6 +66,23 @@ def read_card(folder: Path, cls: type[T], form: str, what: str) -> T:
         return config.build(cls, raw)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder}: no {what} there: {error}") from error
+
+
+@contextmanager
+def reading(folder: Path, what: str) -> Iterator[None]:
+    """CheckpointError for whatever foreign or damaged cards and weights raise in the block."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (*UNUSABLE, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: no usable {what}: {error}") from error
+
+
+def check_identity(folder: Path, found: str, stated: str) -> None:
+    """CheckpointError where files beside a card are not those that it was written with."""
+    if found != stated:
+        raise CheckpointError(f"{folder}: card.json does not describe the files beside it; they were changed")
 
 
 def fill(module: nn.Module, folder: Path) -> None:

@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from speechssl import config, files
-from speechssl.decoders import unit_seq2seq
+from speechssl.decoders import transformer, unit_seq2seq
 from speechssl.decoders.search import Hypothesis, Search
-from speechssl.decoders.token_scorers import decode
+from speechssl.decoders.unit_seq2seq import encode_rows, search_rows
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.generation import stored
 from speechssl.generation.model import Output
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
+from speechssl.units.vocoder import without
 
 FORMAT = "speechssl-unit-translator-1"
 
@@ -72,7 +72,8 @@ class UnitTranslator:
     @cached_property
     def sha256(self) -> str:
         """Identity: over model, weights, languages and what units are."""
-        head = [FORMAT, config.to_dict(self.model.config), self.languages, self.targets, config.to_dict(self.output)]
+        model = without(config.to_dict(self.model.config), unit_seq2seq.LATER)
+        head = [FORMAT, model, self.languages, self.targets, config.to_dict(self.output)]
         return stored.digest(head, self.model)
 
     def to(self, device: str | torch.device) -> "UnitTranslator":
@@ -131,21 +132,15 @@ class UnitTranslator:
     @classmethod
     def load(cls, folder: str | Path) -> "UnitTranslator":
         """Read what `save` wrote. Raises CheckpointError where files are missing, damaged, or do not fit together."""
-        from safetensors import SafetensorError
-
         path = Path(folder)
         card = stored.read_card(path, StoredCard, FORMAT, "model from units to units")
-        try:
+        with stored.reading(path, "model from units to units"):
             with torch.device("meta"):  # no memory, whatever the card says
                 model = unit_seq2seq.Model(card.model)
             stored.fill(model, path)
             found = cls(model, card.languages, card.output, targets=card.targets, name=card.name, licence=card.licence,
                         training=card.training)  # fmt: skip
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError,
-                SafetensorError) as error:  # fmt: skip
-            raise CheckpointError(f"{path}: no usable model from units to units: {error}") from error
-        if found.sha256 != card.sha256:
-            raise CheckpointError(f"{path}: card.json does not describe the files beside it; they were changed")
+        stored.check_identity(path, found.sha256, card.sha256)
         return found
 
 
@@ -166,6 +161,11 @@ class Into:
     def num_symbols(self) -> int:
         """V."""
         return self.translator.num_symbols
+
+    @property
+    def decoder(self) -> transformer.Model:
+        """What says symbols."""
+        return self.translator.model.decoder
 
     @property
     def sample_rate(self) -> int:
@@ -193,32 +193,38 @@ class Into:
         """The best hypotheses of each of several utterances [S] at `sample_rate`; none for one without a unit."""
         if ctc_weight:
             raise ConfigError("a model from units to units has no CTC head: leave ctc_weight out")
-        made = [self._unit_model(wave.numpy(), self.sample_rate) for wave in waves]
-        return self.hypotheses_of([self.translator.as_read(units) for units in made], search, empty=True)
+        return self.hypotheses_of([self._read(wave) for wave in waves], search, empty=True)
 
-    @torch.inference_mode()
     def hypotheses_of(
         self, units: Sequence[np.ndarray], search: Search | None = None, *, empty: bool = False
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each of several utterances' units [T]; empty: none for one without, else DataError."""
-        counts = [len(row) for row in units]
-        if not empty and 0 in counts:
+        if not empty and not all(len(row) for row in units):
             raise DataError("an utterance without units has no translation")
+        return search_rows(self.translator.model, self._known(units), [self._tag] * len(units), search or Search())
+
+    def memories(self, waves: Sequence[Tensor]) -> tuple[list[int], Tensor, Tensor]:
+        """`memories_of` of the units of several utterances [S] at `sample_rate`."""
+        return self.memories_of([self._read(wave) for wave in waves])
+
+    def memories_of(self, units: Sequence[np.ndarray]) -> tuple[list[int], Tensor, Tensor]:
+        """What the decoder looks at: which of several utterances [T] have a unit, [B, T + 1, C] of these, counts [B].
+
+        DataError for unknown units.
+        """
+        return encode_rows(self.translator.model, self._known(units), [self._tag] * len(units))
+
+    @property
+    def _tag(self) -> int:
+        return self.translator.languages.index(self.target)
+
+    def _known(self, units: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         if any(len(row) and (row.min() < 0 or row.max() >= self.num_symbols) for row in units):
             raise DataError(f"this model knows the units 0..{self.num_symbols - 1}, and others came")
-        rows = [row for row, count in enumerate(counts) if count]
-        found: list[list[Hypothesis]] = [[] for _ in units]
-        if not rows:
-            return found
-        translator = self.translator
-        padded = pad_sequence([torch.from_numpy(units[row]) for row in rows], batch_first=True).to(translator.device)
-        lengths = torch.tensor([counts[row] for row in rows], device=translator.device)
-        tags = torch.full_like(lengths, translator.languages.index(self.target))
-        states, sizes = translator.model.encode(padded, lengths, tags)
-        results = decode(translator.model.decoder, states, sizes, search or Search())
-        for row, result in zip(rows, results, strict=True):
-            found[row] = result
-        return found
+        return units
+
+    def _read(self, wave: Tensor) -> np.ndarray:
+        return self.translator.as_read(self._unit_model(wave.numpy(), self.sample_rate))
 
 
 def is_unit_translator(folder: str | Path) -> bool:

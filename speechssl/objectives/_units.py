@@ -1,6 +1,6 @@
-"""What objectives over units share: what a batch has of them, and what they say of a batch that has none.
+"""What objectives over units share: what a batch has of them, and what they say of a batch, also of one without any.
 
-B utterances, T units.
+B utterances, T units, N units and ends, V units.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from speechssl.data.batch import Batch
 from speechssl.errors import DataError
+from speechssl.nn.label_smoothing import smoothed_loss
 from speechssl.objectives import Outcome
 
 
@@ -27,6 +28,18 @@ def languages_of(batch: Batch, num_languages: int) -> Tensor:
     if batch.groups is None:
         raise DataError(f"a model of {num_languages} languages needs each utterance's (groups)")
     return batch.groups
+
+
+def cross_entropy(
+    logits: Tensor, wanted: Tensor, shown: Tensor, *, smoothing: float = 0.0,
+    more: Mapping[str, Tensor | float] | None = None, tallies: Mapping[str, int] | None = None,
+) -> Outcome:  # fmt: skip
+    """Of logits [N, V + 1] and the units and ends [N] that are wanted, each an item; shown: states for the log."""
+    count, codes = len(wanted), logits.detach().argmax(-1)
+    loss = smoothed_loss(logits, wanted, smoothing)
+    nll = loss.detach() if not smoothing else smoothed_loss(logits.detach(), wanted)
+    scalars: dict[str, Tensor | float] = {"nll": nll / count, "accuracy": (codes == wanted).sum() / count}
+    return Outcome(loss, count, {**scalars, **(more or {})}, shown, codes, tallies or {})
 
 
 def nothing(objective: nn.Module, tallies: Mapping[str, int] | None = None) -> Outcome:

@@ -9,7 +9,7 @@ B utterances, T units, C channels, V units.
 
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import nn
 
 from speechssl.data.batch import Batch
 from speechssl.decoders import unit_seq2seq
@@ -17,9 +17,8 @@ from speechssl.decoders.seq2seq import DecoderShape
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.dropout import Dropout, set_dropout
 from speechssl.nn.infilling import MASK, Infilling, infilled
-from speechssl.nn.label_smoothing import smoothed_loss
 from speechssl.objectives import Outcome
-from speechssl.objectives._units import languages_of, nothing, units_of
+from speechssl.objectives._units import cross_entropy, languages_of, nothing, units_of
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,8 @@ class Objective(nn.Module):
         units, lengths = labels[rows], lengths[rows]
         noised, counts = infilled(units, lengths, self.config.noise, batch.seeds[rows.cpu()])
         scores = self.model(noised, counts, languages_of(batch, self.config.num_languages)[rows], units)
-        count, codes = len(scores.wanted), scores.logits.detach().argmax(-1)
-        loss = smoothed_loss(scores.logits, scores.wanted)
-        scalars: dict[str, Tensor | float] = {
-            "nll": loss.detach() / count,
-            "accuracy": (codes == scores.wanted).sum() / count,
-            "taken_out": 1 - (noised != MASK).sum() / lengths.sum(),
-        }
-        return Outcome(loss, count, scalars, scores.shown, codes)
+        more = {"taken_out": 1 - (noised != MASK).sum() / lengths.sum()}
+        return cross_entropy(scores.logits, scores.wanted, scores.shown, more=more)
 
     def after_step(self, step: int) -> None:
         """Nothing to do."""

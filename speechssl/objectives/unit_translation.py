@@ -28,9 +28,8 @@ from speechssl.decoders.token_scorers import decode
 from speechssl.errors import ConfigError
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.dropout import Dropout, set_dropout
-from speechssl.nn.label_smoothing import smoothed_loss
 from speechssl.objectives import Outcome
-from speechssl.objectives._units import languages_of, nothing, units_of
+from speechssl.objectives._units import cross_entropy, languages_of, nothing, units_of
 
 
 @dataclass(frozen=True)
@@ -114,14 +113,9 @@ class Objective(nn.Module):
             return nothing(self, tallies)
         counts = torch.tensor([len(row) for row in inputs], device=units.device)
         scores = self.model(_padded(inputs), counts, languages[rows], _padded(wanted))
-        count, codes = len(scores.wanted), scores.logits.detach().argmax(-1)
-        loss = smoothed_loss(scores.logits, scores.wanted, self.config.smoothing)
-        scalars: dict[str, Tensor | float] = {
-            "nll": smoothed_loss(scores.logits.detach(), scores.wanted) / count,
-            "accuracy": (codes == scores.wanted).sum() / count,
-            "back": back / count,  # the share of items restored from what was made
-        }
-        return Outcome(loss, count, scalars, scores.shown, codes, tallies)
+        more = {"back": back / len(scores.wanted)}  # the share of items restored from what was made
+        return cross_entropy(scores.logits, scores.wanted, scores.shown, smoothing=self.config.smoothing, more=more,
+                             tallies=tallies)  # fmt: skip
 
     @torch.inference_mode()
     def translated_back(

@@ -106,13 +106,10 @@ def speak_as(voice: Vocoder | MelVoice, to: str | Path, units: str | Path | Unit
         return TargetVoice(voice, "_".join(str(to).split()), known=str(to))
     if str(to).endswith(".npy"):
         return TargetVoice(voice, name, fitting(read_embedding(Path(to)), config.speaker_inputs, str(to)))
-    known = f"it knows {', '.join(config.speakers[:20])}" if config.speakers else "it knows nobody by name"
+    known = known_names(config.speakers)
     if config.speaker_inputs:
         embedder = voice.decoder.card.embedder if isinstance(voice, MelVoice) else ""
-        if embedder != NAME:
-            raise ConfigError(f"{to}: nobody knows whose speaker embeddings this voice takes: give the "
-                              f"{config.speaker_inputs} numbers themselves, an .npy file ({known})")  # fmt: skip
-        return TargetVoice(voice, name, fitting(heard(to), config.speaker_inputs, str(to)))
+        return TargetVoice(voice, name, embedding_of(to, config.speaker_inputs, embedder, known))
     if isinstance(voice, MelVoice) and voice.decoder.module.config.prompt and not config.speakers:
         model = units if isinstance(units, UnitModel) else UnitModel.load(units)
         return TargetVoice(replace(voice, prompt=prompt_of(voice, to, model)), name)
@@ -167,6 +164,24 @@ def fitting(embedding: Tensor, channels: int, where: str) -> Tensor:
     if len(embedding) != channels:
         raise DataError(f"{where}: this voice takes embeddings of {channels} numbers, not {len(embedding)}")
     return embedding
+
+
+def embedding_of(to: str | Path, channels: int, embedder: str, known: str) -> Tensor:
+    """The embedding [E] of an .npy file, or of a reference's recordings, for a model that takes `channels` numbers.
+
+    embedder: of what package they are; "": nobody knows, and a recording is a ConfigError. known: who is known by name.
+    """
+    if str(to).endswith(".npy"):
+        return fitting(read_embedding(Path(to)), channels, str(to))
+    if embedder != NAME:
+        raise ConfigError(f"{to}: nobody knows whose speaker embeddings this voice takes: give the {channels} numbers "
+                          f"themselves, an .npy file ({known})")  # fmt: skip
+    return fitting(heard(to), channels, str(to))
+
+
+def known_names(names: Sequence[str]) -> str:
+    """Who is known by name, for messages."""
+    return f"it knows {', '.join(names[:20])}" if names else "it knows nobody by name"
 
 
 def heard(reference: str | Path) -> Tensor:

@@ -163,6 +163,8 @@ TINY: dict[str, list[Case]] = {
     "mel_diffusion": [
         Case({"decoder": MEL}, labels=True, codes=False, lr=1e-2),
         Case({"decoder": MEL, "num_labels": 0, "layer": 1}, codes=False, lr=1e-2),
+        # without babble, which is another utterance of the batch
+        Case({"decoder": MEL, "num_labels": 0, "layer": 1, "noise": {"babble_share": 0.0}}, codes=False, lr=1e-2),
         Case({"decoder": {**MEL, "prosody": PROSODY}}, labels=True, pitch=True, codes=False, lr=1e-2),
     ],
     "mp3": [
@@ -218,6 +220,22 @@ TINY: dict[str, list[Case]] = {
             encoder={"num_mels": 20},
             targets=True,
             draws=False,
+        ),
+    ],
+    "text_to_units": [
+        # nothing is drawn; two languages, and one with blocks of its own kind
+        Case({"num_units": 5, "num_languages": 2, **UNITS}, labels=True, targets=True, draws=False, lr=1e-2),
+        Case(
+            {
+                "num_units": 5,
+                **UNITS,
+                "adaptor": {**UNITS["adaptor"], "kind": "conformer", "conv_kernel": 5},
+                "smoothing": 0.0,
+            },
+            labels=True,
+            targets=True,
+            draws=False,
+            lr=1e-2,
         ),
     ],
     "transducer": [
@@ -296,6 +314,21 @@ TINY: dict[str, list[Case]] = {
             labels=True,
             targets=True,
             codes=False,
+            lr=1e-2,
+        ),
+    ],
+    "unit_lm": [
+        # nothing is drawn
+        Case(
+            {name: UNITS[name] for name in ("decoder", "dropout")},
+            labels=True,
+            draws=False,
+            lr=1e-2,
+        ),
+        Case(
+            {"decoder": {**UNITS["decoder"], "norm_first": False, "tied": False}, "dropout": UNITS["dropout"]},
+            labels=True,
+            draws=False,
             lr=1e-2,
         ),
     ],

@@ -124,7 +124,7 @@ def test_a_translator_begins_with_the_decoder_bit_for_bit(begun: Path, speech: P
         ({"data.num_units": 13}, "says 12 units, reduced"),
         ({"data.reduced": False}, "targets are others"),
         ({"settings.decoder.num_layers": 2}, "settings.decoder"),
-        ({"decoder.checkpoint": "no_such"}, "no_such: no decoder of recipes.unit_bart there"),
+        ({"decoder.checkpoint": "no_such"}, "no_such: no decoder of recipes.unit_bart or"),
     ],
 )
 def test_a_decoder_that_does_not_fit_is_refused(
