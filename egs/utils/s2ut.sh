@@ -77,13 +77,6 @@ parts=("$train" valid)
 if ! "$learned"; then parts+=(test); fi
 check_systems
 
-folder() { # PART SIDE
-  case "$1" in
-    "$train+said") echo "$data/said-$train/$2" ;;
-    "$train") if [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi ;;
-    *) echo "$data/pairs/$1/$2" ;;
-  esac
-}
 if at_stage 0 "$corpus -> Kaldi data dirs, pairs of $source and $target"; then
   if "$download"; then "$utils/debian_packages.sh" "$corpus" "$packages"; fi
   once "$data/pairs" "$prepare" -- "$prepare" --corpus "$corpus" --source "$source" --target "$target" --limit "$limit" "$data/pairs"
