@@ -20,6 +20,7 @@
 #   --vocoder DIR         of these units: translations are spoken, too; --recognizer DIR: and heard (ASR-BLEU, chrF)
 #   --workers 1           processes of extraction and of reading in training;  --data data --exp exp  folders for data dirs and results
 #   --tiny true           a miniature that ends within minutes and says nothing;  --stage 0 --stop-stage 6
+# Beside BLEU: how much a system draws from the source (speechssl score listening), which BLEU near its floors does not show.
 # Floors are scored beside the systems: one target of training for everybody, the most frequent (where none comes twice, that
 # with the fewest edits to others), and for each utterance a target of training drawn at random.
 # Set by the recipes: --recipe FOLDER --source LANGUAGE --target LANGUAGE --prepare SCRIPT --packages "..." --say SCRIPT (for aug)
@@ -112,8 +113,7 @@ if at_stage 3 "source speech or units, target units -> translators"; then
 fi
 if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
   for system in $systems; do
-    input=("$(folder "$heard" source)")
-    if has unit "$system"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
+    source_of "$system"
     once "$exp/translated/$system-$heard" "$exp/train/$system" -- speechssl translate "${input[@]}" --model "$exp/train/$system/model" \
       --beam "$beam" ${vocoder:+--to speech --vocoder "$vocoder"} --device "$device" -o "$exp/translated/$system-$heard"
     if [ -n "$recognizer" ]; then
@@ -124,6 +124,11 @@ if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
   "$utils/unit_floors.py" "$exp/units/$train" "$exp/units/$heard" --seed "$seed" "$exp/translated"
 fi
 if at_stage 5 "units${recognizer:+, texts} -> scores"; then
+  for system in $systems; do
+    source_of "$system"
+    once "$exp/scores/$system-$heard.listening.json" "$exp/train/$system" -- speechssl score listening "${input[@]}" --targets "$exp/units/$heard" \
+      --model "$exp/train/$system/model" --allow-missing --device "$device" -o "$exp/scores/$system-$heard.listening.json"
+  done
   for system in $systems frequent random; do
     made="$exp/translated/$system-$heard/units"
     speechssl score bleu --units "$made" "$exp/units/$heard" --allow-missing -o "$exp/scores/$system-$heard.json"

@@ -38,6 +38,12 @@ monolingual_units() {
   alone="{$source=[$of_source],$target=[$of_target]}"
 }
 
+# source_of SYSTEM: what it translates of the part $heard, as $input.
+source_of() {
+  input=("$(folder "$heard" source)")
+  if has unit "$1"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
+}
+
 # learned_from SYSTEM: the part that a system is trained on.
 learned_from() { if has aug "$1"; then echo "$train+said"; else echo "$train"; fi; }
 

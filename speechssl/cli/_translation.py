@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ BATCH = 8  # utterances searched together
 Kind = Literal["units", "text", "speech"]
 Voice: TypeAlias = Vocoder | MelVoice | TargetVoice
 Translator = Seq2Seq | Into
+T = TypeVar("T")
 Stream = Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]
 
 
@@ -123,38 +124,76 @@ def check_voice(voice: Voice, output: Output, num_units: int) -> None:
         voice.predict_durations(np.zeros(1, np.int64))  # DataError where it was not taught that
 
 
-@torch.inference_mode()
 def hypotheses(
-    corpus: Corpus, model: Translator, search: Search, *, ctc_weight: float = 0.0
-) -> Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]:
-    """Every utterance with its hypotheses, best first, or with what is wrong with it."""
+    corpus: Corpus, model: Translator, search: Search, *, ctc_weight: float = 0.0,
+    units: Mapping[str, np.ndarray] | None = None,
+) -> Stream:  # fmt: skip
+    """Every utterance with its hypotheses, best first, or with what is wrong with it.
+
+    units: of the utterances, in place of their recordings, for a model that reads units.
+    """
+    for batch in _batches(corpus, model, units):
+        if units is not None and isinstance(model, Into):
+            results = model.hypotheses_of(batch.units, search, empty=True)
+        else:
+            results = model.hypotheses(batch.waves, search, ctc_weight=ctc_weight)
+        yield from batch.joined([one or None for one in results])
+
+
+def heard(
+    corpus: Corpus, model: Translator, units: Mapping[str, np.ndarray] | None = None
+) -> Iterator[tuple[Utterance, torch.Tensor | AudioError]]:
+    """Every utterance with what the model's decoder looks at, [T, D], or with what is wrong with it."""
+    for batch in _batches(corpus, model, units):
+        if units is not None and isinstance(model, Into):
+            kept, states, counts = model.memories_of(batch.units)
+        else:
+            kept, states, counts = model.memories(batch.waves)
+        results: list[torch.Tensor | None] = [None] * (len(batch.units) + len(batch.waves))
+        for row, memory, count in zip(kept, states, counts.tolist(), strict=True):
+            results[row] = memory[:count]
+        yield from batch.joined(results)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Utterances that go through the model together: with waves, or units (symbols of texts), of those that are in
+    `failed` as None.
+    """
+
+    utterances: list[Utterance]
+    failed: list[AudioError | None]
+    waves: list[torch.Tensor]
+    units: list[np.ndarray]
+
+    def joined(self, results: Sequence[T | None]) -> Iterator[tuple[Utterance, T | AudioError]]:
+        """Utterances with the results of those that could be used; None: nothing could be heard in one."""
+        nothing = ("no-units", "no unit to translate") if self.units else ("too-short", "no frame of speech")
+        of = iter(results)
+        for utterance, error in zip(self.utterances, self.failed, strict=True):
+            if error is not None:
+                yield utterance, error
+            else:
+                found = next(of)
+                yield utterance, AudioError(*nothing) if found is None else found
+
+
+def _batches(corpus: Corpus, model: Translator, units: Mapping[str, np.ndarray] | None) -> Iterator[Batch]:
     for first in range(0, len(corpus.utterances), BATCH):
-        rows = corpus.utterances[first : first + BATCH]
-        found: list[list[Hypothesis] | AudioError] = []
+        rows = list(corpus.utterances[first : first + BATCH])
+        if units is not None:
+            yield Batch(rows, [None] * len(rows), [], [units[row.id].astype(np.int64) for row in rows])
+            continue
+        failed: list[AudioError | None] = []
         waves = []
         for utterance in rows:
             try:
                 samples = read_utterance(utterance, sample_rate=model.sample_rate, max_s=LONGEST_S).samples
                 waves.append(torch.from_numpy(samples))
-                found.append([])
+                failed.append(None)
             except AudioError as error:
-                found.append(error)
-        results = iter(model.hypotheses(waves, search, ctc_weight=ctc_weight))
-        for utterance, one in zip(rows, found, strict=True):
-            if isinstance(one, list):
-                one = next(results)
-            yield utterance, one or AudioError("too-short", "no frame of speech")
-
-
-def unit_hypotheses(
-    corpus: Corpus, units: Mapping[str, np.ndarray], model: Into, search: Search
-) -> Iterator[tuple[Utterance, list[Hypothesis] | AudioError]]:
-    """The same of units, which are there already, by utterance."""
-    for first in range(0, len(corpus.utterances), BATCH):
-        rows = corpus.utterances[first : first + BATCH]
-        found = model.hypotheses_of([units[row.id].astype(np.int64) for row in rows], search, empty=True)
-        for utterance, one in zip(rows, found, strict=True):
-            yield utterance, one or AudioError("no-units", "no unit to translate")
+                failed.append(error)
+        yield Batch(rows, failed, waves, [])
 
 
 def read_unit_corpus(folder: Path, model: UnitTranslator) -> tuple[Corpus, dict[str, np.ndarray]]:
@@ -175,10 +214,7 @@ def translate(
     units: of the utterances, in place of their recordings, for a model that reads units.
     """
     to = check(model, to, vocoder)
-    if units is not None and isinstance(model, Into):
-        stream = unit_hypotheses(corpus, units, model, search)
-    else:
-        stream = hypotheses(corpus, model, search, ctc_weight=ctc_weight)
+    stream = hypotheses(corpus, model, search, ctc_weight=ctc_weight, units=units)
     claimed = _claimed(corpus, model, search, ctc_weight, units or {})
     return write(stream, Path(target), model, claimed, output=model.output, nbest=search.num_best > 1, to=to,
                  voice=vocoder)  # fmt: skip

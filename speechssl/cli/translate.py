@@ -20,15 +20,10 @@ exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could
 """
 
 import argparse
-from typing import TYPE_CHECKING
 
 from speechssl.cli import _extraction, _searching
+from speechssl.cli._translator import add_translator, open_translator
 from speechssl.errors import ConfigError
-
-if TYPE_CHECKING:
-    from speechssl.cli._translation import Translated
-    from speechssl.decoders.search import Search
-    from speechssl.units.vocoder import Vocoder
 
 SUMMARY = "speech to units, text or speech of another language"
 
@@ -37,11 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """INPUT, -o, the models, how it is searched."""
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new output folder")
-    parser.add_argument("--model", required=True, metavar="MODEL", help="folder model/ of a run of recipes.seq2seq "
-                        "or recipes.unit_translation, or fairseq's s2ut_*.pt")  # fmt: skip
-    parser.add_argument("--target-language", metavar="L", help="of a model from units to units that knows several")
-    parser.add_argument("--units", metavar="MODEL",
-                        help="unit model of such a model's input, where it is not the built-in one")  # fmt: skip
+    add_translator(parser)
     parser.add_argument("--to", choices=("speech", "units", "text"), help="default: what the model says")
     parser.add_argument("--vocoder", metavar="DIR", help="of the model's units, for --to speech")
     _searching.add_search(parser, max_tokens=200, max_each=1.0, each="frame")
@@ -54,46 +45,15 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from speechssl.cli._translation import translate
-    from speechssl.generation.model import load_translator
-    from speechssl.generation.unit_translator import is_unit_translator
+    from speechssl.generation.unit_translator import Into
     from speechssl.units import vocoder as vocoders
 
     torch.set_num_threads(max(1, args.threads))
     search = _searching.search(args)
     vocoder = None if args.vocoder is None else vocoders.load(args.vocoder)
-    if is_unit_translator(args.model):
-        report = _of_units(args, search, vocoder)
-    elif args.target_language is not None or args.units is not None:
-        raise ConfigError("--target-language and --units are for models from units to units: leave them out")
-    else:
-        model = load_translator(args.model).to(args.device)
-        report = translate(_extraction.open_input(args), args.output, model, search, ctc_weight=args.ctc_weight,
-                           to=args.to, vocoder=vocoder)  # fmt: skip
-    return _searching.tell(report, as_json=args.json)
-
-
-def _of_units(args: argparse.Namespace, search: "Search", vocoder: "Vocoder | None") -> "Translated":
-    """By a model from units to units."""
-    from pathlib import Path
-
-    from speechssl.cli._translation import read_unit_corpus, translate
-    from speechssl.generation.unit_translator import UnitTranslator
-    from speechssl.units.card import find, read_card
-    from speechssl.units.model import UnitModel
-
-    if args.ctc_weight:
+    model, corpus, units = open_translator(args)
+    if isinstance(model, Into) and args.ctc_weight:
         raise ConfigError("a model from units to units has no CTC head: leave --ctc-weight out")
-    model = UnitTranslator.load(args.model).to(args.device)
-    into, units = model.into(args.target_language), None
-    if len(args.input) == 1 and (Path(args.input[0]) / "units.json").is_file():
-        if args.units is not None:
-            raise ConfigError("--units has no effect on an output folder of speechssl units: leave it out")
-        corpus, units = read_unit_corpus(Path(args.input[0]), model)
-    else:
-        known, wanted = find("default"), model.output.unit_model
-        if args.units is None and read_card(known).sha256 != wanted:
-            raise ConfigError(f"this model reads units of unit model {str(wanted)[:12]}, not of the built-in one: "
-                              "say where it is (--units MODEL)")  # fmt: skip
-        into = model.into(args.target_language, UnitModel.load(known if args.units is None else find(args.units)))
-        corpus = _extraction.open_input(args)
-    return translate(corpus, args.output, into, search, to=args.to, vocoder=vocoder, units=units)
+    report = translate(corpus, args.output, model, search, ctc_weight=args.ctc_weight, to=args.to, vocoder=vocoder,
+                       units=units)  # fmt: skip
+    return _searching.tell(report, as_json=args.json)

@@ -115,22 +115,29 @@ class Model(nn.Module):
 
 
 @torch.inference_mode()
+def encode_rows(
+    model: Model, rows: Sequence[np.ndarray], languages: Sequence[int], speakers: Tensor | None = None
+) -> tuple[list[int], Tensor, Tensor]:
+    """Which rows, [T] int64 each, are not empty; what the decoder looks at for these, [B, T + 1, C]; counts [B].
+
+    languages: numbers of those that are to be said; speakers: embeddings, one of each row.
+    """
+    kept, device = [place for place, row in enumerate(rows) if len(row)], model.tags.weight.device
+    lengths = torch.tensor([len(rows[place]) for place in kept], dtype=torch.int64, device=device)
+    if not kept:
+        return kept, torch.zeros(0, 0, 0), lengths
+    padded = pad_sequence([torch.from_numpy(rows[place]) for place in kept], batch_first=True).to(device)
+    tags = torch.tensor([languages[place] for place in kept], device=device)
+    return kept, *model.encode(padded, lengths, tags, None if speakers is None else speakers[kept].to(device))
+
+
 def search_rows(
     model: Model, rows: Sequence[np.ndarray], languages: Sequence[int], search: Search, speakers: Tensor | None = None
 ) -> list[list[Hypothesis]]:
-    """The best hypotheses of what goes in, [T] int64 each, in the languages of these numbers; none of an empty row.
-
-    speakers: embeddings [B, E], one of each row.
-    """
+    """The best hypotheses of each row, see `encode_rows`; none of an empty one."""
     found: list[list[Hypothesis]] = [[] for _ in rows]
-    kept = [place for place, row in enumerate(rows) if len(row)]
-    if not kept:
-        return found
-    device = model.tags.weight.device
-    padded = pad_sequence([torch.from_numpy(rows[place]) for place in kept], batch_first=True).to(device)
-    lengths = torch.tensor([len(rows[place]) for place in kept], device=device)
-    tags = torch.tensor([languages[place] for place in kept], device=device)
-    states, sizes = model.encode(padded, lengths, tags, None if speakers is None else speakers[kept].to(device))
-    for place, result in zip(kept, decode(model.decoder, states, sizes, search), strict=True):
-        found[place] = result
+    kept, states, counts = encode_rows(model, rows, languages, speakers)
+    if kept:
+        for place, result in zip(kept, decode(model.decoder, states, counts, search), strict=True):
+            found[place] = result
     return found

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from speechssl import config
 from speechssl.convert import s2ut
-from speechssl.decoders import seq2seq
+from speechssl.decoders import seq2seq, transformer
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Hypothesis, Search
 from speechssl.decoders.token_scorers import decode
@@ -100,9 +100,14 @@ class Seq2Seq:
         return self.parts.model.config.num_symbols
 
     @property
+    def decoder(self) -> transformer.Model:
+        """What says symbols."""
+        return self.parts.model.decoder
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.parts.model.decoder.embedding.weight.device
+        return self.decoder.embedding.weight.device
 
     @cached_property
     def sha256(self) -> str:
@@ -136,23 +141,32 @@ class Seq2Seq:
 
         ctc_weight: of the CTC head over the targets, for models that have one. DataError beyond a minute.
         """
+        rows, states, counts = self.memories(waves)
+        found: list[list[Hypothesis]] = [[] for _ in waves]
+        if rows:
+            results = search_states(self.parts.model, states, counts, search or Search(), ctc_weight=ctc_weight)
+            for row, result in zip(rows, results, strict=True):
+                found[row] = result
+        return found
+
+    @torch.inference_mode()
+    def memories(self, waves: Sequence[Tensor]) -> tuple[list[int], Tensor, Tensor]:
+        """What the decoder looks at for several utterances [S] at `sample_rate`: which have a frame, `encode` of these.
+
+        DataError beyond a minute.
+        """
         longest = max((len(wave) for wave in waves), default=0) / self.sample_rate
         if longest > LONGEST_S:
             raise DataError(f"{longest:.0f} s are more than {LONGEST_S:.0f} s, which this model takes at once: cut the "
                             "recording into utterances")  # fmt: skip
         normalize = Pretrained(self.parts.encoder, self.encoder_card).normalize
         normal = [normalize(wave.to(self.device)) for wave in waves]
-        lengths = torch.tensor([len(wave) for wave in normal], device=self.device)
-        found: list[list[Hypothesis]] = [[] for _ in waves]
-        rows = (self.parts.encoder.frame_lengths(lengths) > 0).nonzero().flatten()
-        if not len(rows):
-            return found
-        padded = nn.utils.rnn.pad_sequence([normal[row] for row in rows.tolist()], batch_first=True)
-        states, counts = self.encode(padded, lengths[rows])
-        results = search_states(self.parts.model, states, counts, search or Search(), ctc_weight=ctc_weight)
-        for row, result in zip(rows.tolist(), results, strict=True):
-            found[row] = result
-        return found
+        lengths = torch.tensor([len(wave) for wave in normal], dtype=torch.int64, device=self.device)
+        rows: list[int] = (self.parts.encoder.frame_lengths(lengths) > 0).nonzero().flatten().tolist()
+        if not rows:
+            return rows, torch.zeros(0, 0, 0), lengths[:0]
+        padded = nn.utils.rnn.pad_sequence([normal[row] for row in rows], batch_first=True)
+        return rows, *self.encode(padded, lengths[rows])
 
     def encode(self, wav: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder looks at for normalised wav [B, S]: [B, T, D], and its counts [B]."""
@@ -167,6 +181,12 @@ class Seq2Seq:
     def spell(self, tokens: Sequence[int]) -> "str | np.ndarray":
         """Text, or units [L] int64, of symbols."""
         return np.array(tokens, dtype=np.int64) if self.vocabulary is None else self.vocabulary.decode(tokens)
+
+    def symbols(self, text: str) -> np.ndarray:
+        """Symbols [L] int64 of a text, which `spell` makes a text of again. ConfigError for a model of units."""
+        if self.vocabulary is None:
+            raise ConfigError("this model says units, not text")
+        return np.array(self.vocabulary.encode(text), dtype=np.int64)
 
     def describe(self) -> StoredCard:
         """The card as it is stored."""

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from speechssl import config, files
-from speechssl.decoders import unit_seq2seq
+from speechssl.decoders import transformer, unit_seq2seq
 from speechssl.decoders.search import Hypothesis, Search
-from speechssl.decoders.unit_seq2seq import search_rows
+from speechssl.decoders.unit_seq2seq import encode_rows, search_rows
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.generation import stored
 from speechssl.generation.model import Output
@@ -163,6 +163,11 @@ class Into:
         return self.translator.num_symbols
 
     @property
+    def decoder(self) -> transformer.Model:
+        """What says symbols."""
+        return self.translator.model.decoder
+
+    @property
     def sample_rate(self) -> int:
         """Hz of the waveforms it takes."""
         return self._unit_model.sample_rate
@@ -188,20 +193,38 @@ class Into:
         """The best hypotheses of each of several utterances [S] at `sample_rate`; none for one without a unit."""
         if ctc_weight:
             raise ConfigError("a model from units to units has no CTC head: leave ctc_weight out")
-        made = [self._unit_model(wave.numpy(), self.sample_rate) for wave in waves]
-        return self.hypotheses_of([self.translator.as_read(units) for units in made], search, empty=True)
+        return self.hypotheses_of([self._read(wave) for wave in waves], search, empty=True)
 
     def hypotheses_of(
         self, units: Sequence[np.ndarray], search: Search | None = None, *, empty: bool = False
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each of several utterances' units [T]; empty: none for one without, else DataError."""
-        counts = [len(row) for row in units]
-        if not empty and 0 in counts:
+        if not empty and any(not len(row) for row in units):
             raise DataError("an utterance without units has no translation")
+        return search_rows(self.translator.model, self._checked(units), self._tags(units), search or Search())
+
+    def memories(self, waves: Sequence[Tensor]) -> tuple[list[int], Tensor, Tensor]:
+        """`memories_of` of the units of several utterances [S] at `sample_rate`."""
+        return self.memories_of([self._read(wave) for wave in waves])
+
+    def memories_of(self, units: Sequence[np.ndarray]) -> tuple[list[int], Tensor, Tensor]:
+        """What the decoder looks at: which of several utterances [T] have a unit, [B, T + 1, C] of these, counts [B].
+
+        DataError for unknown units.
+        """
+        return encode_rows(self.translator.model, self._checked(units), self._tags(units))
+
+    def _checked(self, units: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Themselves. DataError for unknown ones."""
         if any(len(row) and (row.min() < 0 or row.max() >= self.num_symbols) for row in units):
             raise DataError(f"this model knows the units 0..{self.num_symbols - 1}, and others came")
-        tag = self.translator.languages.index(self.target)
-        return search_rows(self.translator.model, units, [tag] * len(units), search or Search())
+        return units
+
+    def _tags(self, units: Sequence[np.ndarray]) -> list[int]:
+        return [self.translator.languages.index(self.target)] * len(units)
+
+    def _read(self, wave: Tensor) -> np.ndarray:
+        return self.translator.as_read(self._unit_model(wave.numpy(), self.sample_rate))
 
 
 def is_unit_translator(folder: str | Path) -> bool:

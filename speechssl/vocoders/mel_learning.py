@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from speechssl.data.batch import Batch, generator
+from speechssl.data.noise import Noise, noisy_batch
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.lengths import valid_mask, zero_padding
 from speechssl.nn.prediction import frame_labels
@@ -27,6 +28,7 @@ class Settings:
     decoder: Config = field(default_factory=lambda: Config(num_units=1))  # its kind and inputs follow from the rest
     layer: int = 0  # of the encoder, for features
     soft_dim: int = 0  # D, where these become soft units; taken from the unit model
+    noise: Noise | None = None  # under the speech whose features are taken; the mels stay those of the clean speech
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class MelLearner(nn.Module):
         super().__init__()
         if (soft is not None) != (config.soft_dim > 0) or (config.num_labels and soft is not None):
             raise ConfigError("a mel decoder learns from units, or from features, which soft units may be made of")
+        if config.num_labels and config.noise is not None:
+            raise ConfigError("settings.noise is under the speech that features are of, and units are no features:"
+                              " leave data.labels out")  # fmt: skip
         self.encoder, self.config, self.soft = encoder.requires_grad_(False), config, soft
         self.decoder = make_decoder(config, self.kind, config.soft_dim or encoder.dim)
 
@@ -104,7 +109,10 @@ def example(learner: MelLearner, batch: Batch) -> Example:
         valid = valid & (content >= 0)
         content = content.clamp_min(0)
     else:
-        content = features(encoder, learner.config.layer, batch)[:, :frames]
+        heard, noise = batch, learner.config.noise
+        if noise is not None:
+            heard = replace(batch, wav=noisy_batch(batch.wav, batch.lengths, batch.seeds, noise))
+        content = features(encoder, learner.config.layer, heard)[:, :frames]
         content = zero_padding(content if learner.soft is None else learner.soft(content), valid)
     speakers = batch.groups if decoder.speakers is not None else None
     mel = zero_padding(decoder.patches(batch.wav, batch.lengths, frames), valid)

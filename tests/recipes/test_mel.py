@@ -11,10 +11,12 @@ import torch
 from recipes import mel as recipe
 from speechssl import api, config
 from speechssl.data import pitch_files
+from speechssl.data.batch import Batch
 from speechssl.data.pitch import Settings
 from speechssl.errors import DataError
 from speechssl.quantizers.cosine import Cosine
 from speechssl.units.model import UnitModel
+from speechssl.vocoders.mel_learning import example
 from speechssl.vocoders.prosody import Settings as Prosody
 
 CONF = Path(recipe.__file__).parent / "conf"
@@ -75,6 +77,24 @@ def test_a_run_with_pitch_leaves_a_decoder_with_prosody(
     assert made.prosody == Prosody(embedding=64) and made.speaker_inputs == 64
     logged = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert {"duration", "pitch", "voicing", "energy"} <= set(logged)
+
+
+def test_noise_is_under_what_is_heard_and_not_in_the_mels(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = [f"data.train={data / 'wavs'}", *SMALL]
+    noisy = config.load(recipe.Run, CONF / "mel_enhancement.toml", [*told, "settings.noise.share=1.0"])
+    clean = config.load(recipe.Run, CONF / "mel_diffusion.toml", told)
+    model = api.load_unit_model()
+    wav = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    batch = Batch(wav, torch.tensor([8000, 6000]), torch.tensor([1, 2]), ("a", "b"))
+    heard, spoken = (example(recipe.build(run, model, ()), batch) for run in (noisy, clean))
+    assert torch.equal(heard.mel, spoken.mel) and not torch.equal(heard.condition, spoken.condition)
+    run = [str(CONF / "mel_enhancement.toml"), f"run={tmp_path}", *told]
+    assert recipe.main([*run, f"data.labels={data / 'units'}"]) == 2
+    assert "settings.noise" in capsys.readouterr().err
+    assert recipe.main(run) == 0
+    assert api.load_mel_decoder(tmp_path / "mel_decoder").module.config.kind == "diffusion"
 
 
 def test_the_papers_settings_build() -> None:
