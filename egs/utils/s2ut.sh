@@ -60,7 +60,8 @@ unit_conf="${unit_conf:-$root/recipes/conf/tiny_unit_translation.toml}" limit=0 
 if "$by_pair"; then data="$data/${source// /+}-$target" exp="$exp/${source// /+}-$target"; fi
 if "$tiny"; then
   limit=4 updates=2 bart_updates=2 bt_updates=2 beam=2 workers=0 data="$data/tiny" exp="$exp/tiny"
-  small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32)
+  small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32
+    training.accumulate=1)
 fi
 if [ "$overfit" != 0 ]; then
   subset="$overfit" learned=true exp="$exp/overfit-$overfit"
@@ -76,13 +77,6 @@ parts=("$train" valid)
 if ! "$learned"; then parts+=(test); fi
 check_systems
 
-folder() { # PART SIDE
-  case "$1" in
-    "$train+said") echo "$data/said-$train/$2" ;;
-    "$train") if [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi ;;
-    *) echo "$data/pairs/$1/$2" ;;
-  esac
-}
 if at_stage 0 "$corpus -> Kaldi data dirs, pairs of $source and $target"; then
   if "$download"; then "$utils/debian_packages.sh" "$corpus" "$packages"; fi
   once "$data/pairs" "$prepare" -- "$prepare" --corpus "$corpus" --source "$source" --target "$target" --limit "$limit" "$data/pairs"

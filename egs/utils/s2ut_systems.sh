@@ -22,6 +22,15 @@ check_systems() {
   if any_has aug && [ -z "$say" ]; then echo "$0: aug: this corpus has no sentences that one language only has a recording of" >&2; exit 2; fi
 }
 
+# folder PART SIDE: the data dir of one side of a part.
+folder() {
+  case "$1" in
+    "$train+said") echo "$data/said-$train/$2" ;;
+    "$train") if [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi ;;
+    *) echo "$data/pairs/$1/$2" ;;
+  esac
+}
+
 # monolingual_units: units of training and of --monolingual as the TOML table $alone; the folders are $known.
 monolingual_units() {
   local entry language made of_source="\"$exp/units/$train-$source\"" of_target="\"$exp/units/$train\""
