@@ -54,8 +54,10 @@ def heard(
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Utterances that go through the model together: with waves, or units, of those that are in `failed` as None."""
+class Batch:
+    """Utterances that go through the model together: with waves, or units (symbols of texts), of those that are in
+    `failed` as None.
+    """
 
     utterances: list[Utterance]
     failed: list[AudioError | None]
@@ -74,11 +76,11 @@ class _Batch:
                 yield utterance, AudioError(*nothing) if found is None else found
 
 
-def _batches(corpus: Corpus, model: Translator, units: Mapping[str, np.ndarray] | None) -> Iterator[_Batch]:
+def _batches(corpus: Corpus, model: Translator, units: Mapping[str, np.ndarray] | None) -> Iterator[Batch]:
     for first in range(0, len(corpus.utterances), BATCH):
         rows = list(corpus.utterances[first : first + BATCH])
         if units is not None:
-            yield _Batch(rows, [None] * len(rows), [], [units[row.id].astype(np.int64) for row in rows])
+            yield Batch(rows, [None] * len(rows), [], [units[row.id].astype(np.int64) for row in rows])
             continue
         failed: list[AudioError | None] = []
         waves = []
@@ -89,7 +91,7 @@ def _batches(corpus: Corpus, model: Translator, units: Mapping[str, np.ndarray] 
                 failed.append(None)
             except AudioError as error:
                 failed.append(error)
-        yield _Batch(rows, failed, waves, [])
+        yield Batch(rows, failed, waves, [])
 
 
 def read_unit_corpus(folder: Path, model: UnitTranslator) -> tuple[Corpus, dict[str, np.ndarray]]:

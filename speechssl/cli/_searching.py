@@ -24,7 +24,6 @@ def add_search(parser: argparse.ArgumentParser, *, max_tokens: int, max_each: fl
 
 def add_running(parser: argparse.ArgumentParser) -> None:
     """How to compute and report."""
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default 1)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

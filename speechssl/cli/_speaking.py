@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from speechssl.cli._hearing import BATCH, Stream
+from speechssl.cli._hearing import BATCH, Batch, Stream
 from speechssl.cli._translation import Translated, Voice, check_voice, claimed_of, write
 from speechssl.data.corpus import Corpus
 from speechssl.data.texts import LANGUAGES, open_texts
 from speechssl.data.utterance import Utterance
-from speechssl.decoders.search import Hypothesis, Search
+from speechssl.decoders.search import Search
 from speechssl.errors import AudioError, ConfigError, DataError
 from speechssl.generation.text_to_units import TextToUnits
 from speechssl.units.vocoder import Vocoder
@@ -66,18 +66,16 @@ def hypotheses(
 ) -> Stream:
     """Every utterance with its hypotheses, best first, or with what is wrong with its text."""
     for first in range(0, len(corpus), BATCH):
-        rows, symbols, tags = corpus.utterances[first : first + BATCH], [], []
-        told: list[list[Hypothesis] | AudioError] = []
+        rows, symbols, tags = list(corpus.utterances[first : first + BATCH]), [], []
+        failed: list[AudioError | None] = []
         for row, language in zip(rows, languages[first : first + BATCH], strict=True):
             try:
                 symbols.append(model.symbols(row.text or ""))
                 tags.append(language)
-                told.append([])
+                failed.append(None)
             except DataError as error:
-                told.append(AudioError("text", str(error)))
-        found = iter(model.hypotheses(symbols, tags, search, speaker))
-        for row, one in zip(rows, told, strict=True):
-            yield row, one if isinstance(one, AudioError) else next(found)
+                failed.append(AudioError("text", str(error)))
+        yield from Batch(rows, failed, [], symbols).joined(model.hypotheses(symbols, tags, search, speaker))
 
 
 def speak(

@@ -20,6 +20,7 @@ def add_translator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target-language", metavar="L", help="of a model from units to units that knows several")
     parser.add_argument("--units", metavar="MODEL",
                         help="unit model of such a model's input, where it is not the built-in one")  # fmt: skip
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
 
 def open_translator(args: argparse.Namespace) -> "tuple[Translator, Corpus, dict[str, np.ndarray] | None]":

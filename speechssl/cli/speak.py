@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voice.add_argument("--vocoder", metavar="DIR", help="a unit vocoder speaks the units; default: the built-in one")
     voice.add_argument("--mel-decoder", metavar="DIR", help="a mel decoder and Griffin-Lim speak them")
     parser.add_argument("--speaker", metavar="REF", help="who speaks: a name, recordings, or an .npy file")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     _searching.add_search(parser, max_tokens=50, max_each=10.0, each="symbol")
     _searching.add_running(parser)
 

@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _extraction.add_input(parser)
     parser.add_argument("--targets", required=True, metavar="REF", help="what is right, of the same utterances")
     add_translator(parser)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--others", type=int, default=4, metavar="K", help="wrong sources of each target (default 4)")
     parser.add_argument("--draws", type=int, default=1000, metavar="R", help="of the bootstrap (default 1000)")
     parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
