@@ -19,6 +19,7 @@ encoder={checkpoint=...} and for features) and result.json. Exit code: 0 trained
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +31,8 @@ from recipes.shared import Common, best_state, count, make_encoder, run_recipe, 
 from speechssl import config, encoders
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
-from speechssl.data.corpus import open_corpus
+from speechssl.data.corpus import Corpus, open_corpus
+from speechssl.data.targets import Encode
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.vocabulary import Case, Kind, Vocabulary
@@ -77,18 +79,27 @@ class Symbols:
             raise ConfigError(f"vocabulary.size={self.size} is for kind pieces, which needs it; kind is {self.kind}")
 
 
-@dataclass(frozen=True)
-class Run(Common):
-    """Everything that decides a run."""
+@dataclass(frozen=True, kw_only=True)
+class FineTuned(Common):
+    """What decides how an encoder is fine-tuned to write; `Run` of a recipe adds what it writes, and its folder."""
 
-    data: Data
     encoder: dict[str, Any]  # family, preset and values of its Config; or checkpoint = anything load_encoder reads
-    run: str = "exp/ctc"  # the run's folder
-    model: Literal["ctc", "transducer"] = "ctc"
-    vocabulary: Symbols = field(default_factory=Symbols)
     settings: dict[str, Any] = field(default_factory=dict)  # of the model's objective, but num_symbols and blank
     normalize: bool | None = None  # waveforms to zero mean and unit variance; None: as the checkpoint, a fresh one not
     dropout: Dropout = field(default_factory=lambda: Dropout(residual=0.0, attention=0.0, activation=0.1, layer=0.1))
+
+
+@dataclass(frozen=True)
+class Run(FineTuned):
+    """Everything that decides a run."""
+
+    data: Data
+    run: str = "exp/ctc"  # the run's folder
+    model: Literal["ctc", "transducer"] = "ctc"
+    vocabulary: Symbols = field(default_factory=Symbols)
+
+
+Opened = Callable[[nn.Module, EncoderCard, bool], TrainingSet]  # for an encoder; True: to train on, False: to validate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,17 +109,33 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
+    vocabulary, folder = make_vocabulary(run), Path(run.run) / "recognizer"
+
+    def opened(encoder: nn.Module, card: EncoderCard, training: bool) -> TrainingSet:
+        corpus = open_corpus(run.data.train if training else run.data.valid)
+        return open_data(run, corpus, encoder, card, vocabulary.encode, training=training)
+
+    def keep(recognizer: Recognizer) -> str:
+        recognizer.save(folder)
+        return f"recognizer in {folder}"
+
+    return fine_tune(run, group, vocabulary, opened, keep, recipe="recipes.ctc")
+
+
+def fine_tune(
+    run: Any, group: Group, vocabulary: Vocabulary, opened: Opened, keep: Callable[[Recognizer], str], *, recipe: str
+) -> int:  # fmt: skip
+    """Train and keep the best: the exit code. run: a `FineTuned` with data, run and model. keep says where it is."""
     folder = Path(run.run)
-    vocabulary = make_vocabulary(run)
     encoder, card = make_encoder(run.encoder, normalize=run.normalize, seed=run.seed, purpose=_WRITTEN_BY[run.model])
     objective = build(run, encoder, vocabulary)  # before the folder: what cannot be built leaves nothing behind
     log = start_folder(run, folder, group)
 
-    data = open_data(run, run.data.train, encoder, card, vocabulary, training=True)
+    data = opened(encoder, card, True)
     tell(data, "train", folder, log, group)
     valid = None
     if run.data.valid is not None:
-        valid = open_data(run, run.data.valid, encoder, card, vocabulary, training=False)
+        valid = opened(encoder, card, False)
         tell(valid, "valid", folder, log, group)
     joiner = (
         f"{count(objective.transducer) / 1e6:.2f} M behind it, " if isinstance(objective, transducer.Objective) else ""
@@ -129,13 +156,13 @@ def train(run: Run, group: Group) -> int:
     trainer, result = ended
     state, result = best_state(trainer, objective, folder, result)
     if group.first:
-        facts = {"recipe": "recipes.ctc", "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
+        facts = {"recipe": recipe, "seed": run.seed, "hours": round(data.hours, 4), "train": run.data.train,
                  "utterances": int((data.seconds > 0).sum()), **result}  # fmt: skip
         recognizer = finish(run, card, encoder.config, vocabulary, state, facts)
-        recognizer.save(folder / "recognizer")
+        kept = keep(recognizer)
         pretrained.save(folder / "encoder", Pretrained(recognizer.emissions.encoder, recognizer.encoder_card))
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"recognizer in {folder / 'recognizer'}, its encoder in {folder / 'encoder'}")
+        log.line(f"{kept}, its encoder in {folder / 'encoder'}")
     return 0
 
 
@@ -165,7 +192,7 @@ def learn_symbols(symbols: Symbols, texts: list[str]) -> Vocabulary:
             return vocabularies.of_phones(texts, word_boundary=boundary)
 
 
-def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective | transducer.Objective:
+def build(run: Any, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective | transducer.Objective:
     """The objective, what it adds drawn from the run's seed."""
     if not isinstance(encoder, SpeechEncoder):
         raise ConfigError("recipes.ctc trains encoders of the wav2vec 2.0 kind (hubert, wavlm, melhubert, tdnn, sew …)")
@@ -186,20 +213,14 @@ def build(run: Run, encoder: nn.Module, vocabulary: Vocabulary) -> ctc.Objective
 
 
 def open_data(
-    run: Run,
-    spec: str | tuple[str, ...],
-    encoder: nn.Module,
-    card: EncoderCard,
-    vocabulary: Vocabulary,
-    *,
-    training: bool,
-) -> TrainingSet:
-    """A corpus ready for training this encoder."""
+    run: Any, corpus: Corpus, encoder: nn.Module, card: EncoderCard, encode: Encode, *, training: bool
+) -> TrainingSet:  # fmt: skip
+    """A corpus ready for training this encoder. encode: its texts to symbols."""
     return open_training_set(
-        open_corpus(spec), sample_rate=encoder.sample_rate, normalize=card.normalize,
+        corpus, sample_rate=encoder.sample_rate, normalize=card.normalize,
         rate_hz=encoder.sample_rate / encoder.conv.hop, group_by=run.data.group_by if training else None,
         lengths=run.data.lengths, noise=None if run.data.noise is None or not training else open_corpus(run.data.noise),
-        augment=run.data.augment if training else None, encode=vocabulary.encode, longest_s=run.data.batching.crop_s,
+        augment=run.data.augment if training else None, encode=encode, longest_s=run.data.batching.crop_s,
     )  # fmt: skip
 
 
@@ -221,7 +242,7 @@ def size(model: nn.Module) -> int:
 
 
 def finish(
-    run: Run, card: EncoderCard, encoder_config: Any, vocabulary: Vocabulary, state: dict[str, torch.Tensor],
+    run: Any, card: EncoderCard, encoder_config: Any, vocabulary: Vocabulary, state: dict[str, torch.Tensor],
     facts: dict[str, Any],
 ) -> Recognizer:  # fmt: skip
     """The recogniser of a trained objective's tensors."""

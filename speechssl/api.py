@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from speechssl.audio import Audio
 from speechssl.audio import read as read_audio
 from speechssl.encoders.pretrained import Pretrained
+from speechssl.errors import ConfigError
 from speechssl.units.model import UnitModel
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from speechssl.generation.unit_translator import UnitTranslator
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_decoder import TrainedMelDecoder
+    from speechssl.units.normalizer import UnitNormalizer
     from speechssl.units.vocoder import Vocoder
     from speechssl.units.voice_conversion import VoiceConverter
     from speechssl.vocoders.mel_decoder import Sampling
@@ -44,11 +46,23 @@ def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
     return convert.load_encoder(spec, offline=offline)
 
 
-def load_unit_model(name: str | Path = "default", *, encoder: Pretrained | None = None) -> UnitModel:
+def load_unit_model(
+    name: str | Path = "default", *, encoder: Pretrained | None = None
+) -> "UnitModel | UnitNormalizer":  # fmt: skip
     """A unit model: the name of a built-in one, or a folder written by `UnitModel.save` or `speechssl kmeans`.
 
-    encoder: the encoder it was made for, where the folder neither holds it nor can find it.
+    encoder: the encoder it was made for, where the folder neither holds it nor can find it. The folder of a unit
+    normaliser that recipes.unit_normalizer made gives that, which is called the same way: merged units of its
+    reference speaker, whoever speaks.
     """
+    from speechssl.units.card import is_normalizer
+
+    if is_normalizer(name):
+        from speechssl.units.normalizer import UnitNormalizer
+
+        if encoder is not None:
+            raise ConfigError(f"{name}: a unit normaliser has its own encoder")
+        return UnitNormalizer.load(name)
     return UnitModel.load(name, encoder=encoder)
 
 

@@ -18,9 +18,9 @@ LEVELS = {
     **dict.fromkeys(["encoders", "decoders", "vocoders"], 4),
     **dict.fromkeys(["objectives", "convert", "codecs"], 5),
     "recognition": 6,
-    "units": 6,  # above convert: a unit model finds its encoder in any readable format
-    **dict.fromkeys(["training", "extract", "report", "generation"], 7),
-    **dict.fromkeys(["api", "cli", "__main__"], 8),
+    "units": 7,  # above convert: a unit model finds its encoder in any readable format; a normaliser is a recogniser
+    **dict.fromkeys(["training", "extract", "report", "generation"], 8),
+    **dict.fromkeys(["api", "cli", "__main__"], 9),
 }
 BANNED_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "marshal.loads"} | {
     "pickle.load",

@@ -17,21 +17,23 @@ def main(folder: str, part: str, systems: str) -> int:
           "% | empty |")  # fmt: skip
     print("|---|---|---|---|---|---|---|")
     for system in systems.split():
-        units = json.loads((Path(folder) / f"{system}-{part}.json").read_text(encoding="utf-8"))
-        texts, heard = (read(Path(folder) / f"{system}-{part}.{kind}.json") for kind in ("asr", "listening"))
-        found = [units["bleu"], texts.get("bleu"), texts.get("chrf")]
+        kinds = ("", ".asr", ".listening")
+        units, texts, heard = (read(Path(folder) / f"{system}-{part}{kind}.json") for kind in kinds)
+        found = [units.get("bleu"), texts.get("bleu"), texts.get("chrf")]
         signatures |= dict.fromkeys(row["signature"] for row in found if row)
         cells = [f"{row['score']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else "-" for row in found]
         for name, factor, decimals in (("gained", 1, 3), ("preferred", 100, 1)):
             numbers = [f"{factor * heard[name][key]:.{decimals}f}" for key in ("value", "low", "high")] if heard else []
             cells.append("{} [{}, {}]".format(*numbers) if heard else "-")
-        print(f"| {system} | {' | '.join(cells)} | {units['empty']} of {units['utterances']} |")
+        told = units or texts
+        cells.append(f"{told['empty']} of {told['utterances']}" if told else "-")
+        print(f"| {system} | {' | '.join(cells)} |")
     print("\n".join(signatures))
     return 0
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Nothing where the file is not there."""
+    """What was found; nothing where it was not asked for."""
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 

@@ -12,6 +12,7 @@ from kaldi_dir import write_dir
 
 from speechssl.audio import read
 from speechssl.audio import write as write_audio
+from speechssl.errors import ConfigError
 
 PROMPT_LANGUAGES = {"en_US": "en", "fr_CA": "fr", "es_MX": "es", "it_IT": "it", "ru_RU": "ru"}
 RATE, G722_BYTES = 16_000, 8_000  # a second
@@ -73,15 +74,22 @@ def decoded(row: Row, audio: Path) -> Row:
     """The same with its recording as a 16 kHz WAV in `audio`; one that is there is kept."""
     out = audio / f"{row.id}.wav"
     if not out.exists():
-        samples = g722(row.path) if row.path.suffix == ".g722" else read(row.path, sample_rate=RATE).samples
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(out, samples, RATE)
+        write_audio(out, samples_of(row.path), RATE)
     return replace(row, path=out)
+
+
+def samples_of(path: Path) -> np.ndarray:
+    """Samples [S] at 16 kHz of a file, raw G.722 among them, which is known by its suffix. Raises AudioError."""
+    return g722(path) if path.suffix == ".g722" else read(path, sample_rate=RATE).samples
 
 
 def g722(path: Path) -> np.ndarray:
     """Samples [S], int16 at 16 kHz, of a raw G.722 file."""
-    import av
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError(f"{path}: G.722 needs PyAV: pip install av ({error})") from None
 
     with av.open(str(path), format="g722") as container:
         return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])

@@ -17,25 +17,35 @@
 #   --conf FILE           of recipes.seq2seq (default: recipes/conf/tiny_s2ut.toml); --bart-conf FILE: of recipes.unit_bart
 #                         (tiny_unit_bart); --unit-conf FILE: of recipes.unit_translation (tiny_unit_translation)
 #   --updates 2000 --bart-updates 2000 --bt-updates 1000 (after the updates of unit) --device cpu --precision fp32 --seed 0 --beam 5
-#   --vocoder DIR         of these units: translations are spoken, too; --recognizer DIR: and heard (ASR-BLEU, chrF)
+#   --vocoder DIR         of these units: translations are spoken, too ("default": the built-in German voice of the built-in units)
+#   --voice true          in its place, a vocoder of the target language's training speech, from the built-in one where units are its own,
+#                         in --voice-updates 300 of 9.6 s; --device and --precision are those of all trainings
+#   --recognizer DIR      and heard: ASR-BLEU, chrF; one of ours, a faster-whisper model, or whisper: the tiny.en of a package
+#   --encoder default     of ssl, anything that recipes take as encoder.checkpoint; --adaptor-layers 2: of the model's own behind it
 #   --workers 1           processes of extraction and of reading in training;  --data data --exp exp  folders for data dirs and results
 #   --tiny true           a miniature that ends within minutes and says nothing;  --stage 0 --stop-stage 6
 # Beside BLEU: how much a system draws from the source (speechssl score listening), which BLEU near its floors does not show.
 # Floors are scored beside the systems: one target of training for everybody, the most frequent (where none comes twice, that
-# with the fewest edits to others), and for each utterance a target of training drawn at random.
+# with the fewest edits to others), and for each utterance a target of training drawn at random; their texts are those of training.
+# With a recognizer, what no translation passes: the target's recordings (original), and their units spoken again (resynthesis).
+# Both sides of a text lose case and punctuation; English figures become words. Where the target has no texts, what is heard in its
+# recordings stands for them (original is 100 then).
 # Set by the recipes: --recipe FOLDER --source LANGUAGE --target LANGUAGE --prepare SCRIPT --packages "..." --say SCRIPT (for aug)
+# --by-pair true (folders SOURCE-TARGET in data and exp) --tasks "NAME=source NAME=target ..." (those that --conf has, and their texts)
 set -euo pipefail
 recipe='' source='' target='' prepare='' say='' packages='' corpus='' download=false units=default num_units=0 systems="scratch multitask ssl ssl+bart"
 monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' unit_conf='' updates=2000 bart_updates=2000 bt_updates=1000 device=cpu precision=fp32 seed=0 beam=5 vocoder='' recognizer='' workers=1
+voice=false voice_updates=300 encoder=default adaptor_layers=2 by_pair=false tasks=''
 data=data exp=exp tiny=false stage=0 stop_stage=6
 utils="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 . "$utils/parse_options.sh"
 . "$utils/stages.sh"
 . "$utils/s2ut_systems.sh"
+. "$utils/s2ut_voice.sh"
 if "$download" && [ -n "$corpus" ]; then mkdir -p "$corpus"; fi
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
-if [ -n "$recognizer" ] && [ -z "$vocoder" ]; then echo "$0: --recognizer hears what --vocoder says: give both" >&2; exit 2; fi
-absolute corpus units conf bart_conf unit_conf vocoder recognizer prepare say
+check_voice
+absolute corpus units conf bart_conf unit_conf vocoder recognizer encoder prepare say
 more=()
 for entry in $monolingual; do
   speech="${entry#*=}"
@@ -47,9 +57,11 @@ cd "$recipe"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 conf="${conf:-$root/recipes/conf/tiny_s2ut.toml}" bart_conf="${bart_conf:-$root/recipes/conf/tiny_unit_bart.toml}"
 unit_conf="${unit_conf:-$root/recipes/conf/tiny_unit_translation.toml}" limit=0 small=() exact=()
+if "$by_pair"; then data="$data/${source// /+}-$target" exp="$exp/${source// /+}-$target"; fi
 if "$tiny"; then
   limit=4 updates=2 bart_updates=2 bt_updates=2 beam=2 workers=0 data="$data/tiny" exp="$exp/tiny"
-  small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32)
+  small=(settings.adaptor.dim=32 settings.adaptor.channels=32 settings.adaptor.ffn_dim=32 settings.decoder.dim=32 settings.decoder.ffn_dim=32
+    training.accumulate=1)
 fi
 if [ "$overfit" != 0 ]; then
   subset="$overfit" learned=true exp="$exp/overfit-$overfit"
@@ -57,6 +69,7 @@ if [ "$overfit" != 0 ]; then
   exact+=(settings.smoothing=0.0)
 fi
 if [ "$num_units" != 0 ]; then units="$exp/unit_model"; fi
+if "$voice"; then vocoder="$exp/voice/vocoder"; fi
 train=train heard=test
 if [ "$subset" != 0 ]; then train="first$subset"; fi
 if "$learned"; then heard="$train"; fi
@@ -64,13 +77,6 @@ parts=("$train" valid)
 if ! "$learned"; then parts+=(test); fi
 check_systems
 
-folder() { # PART SIDE
-  case "$1" in
-    "$train+said") echo "$data/said-$train/$2" ;;
-    "$train") if [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi ;;
-    *) echo "$data/pairs/$1/$2" ;;
-  esac
-}
 if at_stage 0 "$corpus -> Kaldi data dirs, pairs of $source and $target"; then
   if "$download"; then "$utils/debian_packages.sh" "$corpus" "$packages"; fi
   once "$data/pairs" "$prepare" -- "$prepare" --corpus "$corpus" --source "$source" --target "$target" --limit "$limit" "$data/pairs"
@@ -106,6 +112,7 @@ if { any_has bart || any_has unit; } && at_stage 2 "units of both languages -> u
   once "$exp/unit_bart" "${known[@]}" "$bart_conf" -- python -m recipes.unit_bart "$bart_conf" run="$exp/unit_bart" \
     "data.train=$alone" "data.valid={$target=[\"$exp/units/valid\"]}" training.updates="$bart_updates" "${training[@]}" "${small[@]}"
 fi
+if "$voice" && at_stage 2 "target speech and units -> vocoder"; then train_voice; fi
 if at_stage 3 "source speech or units, target units -> translators"; then
   for system in $systems; do
     if has unit "$system"; then train_of_units "$system"; else train_of_speech "$system"; fi
@@ -116,12 +123,11 @@ if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
     source_of "$system"
     once "$exp/translated/$system-$heard" "$exp/train/$system" -- speechssl translate "${input[@]}" --model "$exp/train/$system/model" \
       --beam "$beam" ${vocoder:+--to speech --vocoder "$vocoder"} --device "$device" -o "$exp/translated/$system-$heard"
-    if [ -n "$recognizer" ]; then
-      once "$exp/heard/$system-$heard" "$exp/translated/$system-$heard" -- speechssl transcribe "$exp/translated/$system-$heard/speech" \
-        --model "$recognizer" --workers "$workers" --quiet -o "$exp/heard/$system-$heard"
-    fi
+    hear "$system" "$exp/translated/$system-$heard/speech" "$exp/translated/$system-$heard"
   done
-  "$utils/unit_floors.py" "$exp/units/$train" "$exp/units/$heard" --seed "$seed" "$exp/translated"
+  hear_references
+  floor_texts
+  "$utils/unit_floors.py" "$exp/units/$train" "$exp/units/$heard" --seed "$seed" "${texts[@]}" "$exp/translated"
 fi
 if at_stage 5 "units${recognizer:+, texts} -> scores"; then
   for system in $systems; do
@@ -130,12 +136,10 @@ if at_stage 5 "units${recognizer:+, texts} -> scores"; then
       --model "$exp/train/$system/model" --allow-missing --device "$device" -o "$exp/scores/$system-$heard.listening.json"
   done
   for system in $systems frequent random; do
-    made="$exp/translated/$system-$heard/units"
-    speechssl score bleu --units "$made" "$exp/units/$heard" --allow-missing -o "$exp/scores/$system-$heard.json"
-    if [ -d "$exp/heard/$system-$heard" ]; then
-      speechssl score bleu "$exp/heard/$system-$heard/text" "$(folder "$heard" target)/text" --case lower --punctuation remove --allow-missing \
-        -o "$exp/scores/$system-$heard.asr.json"
-    fi
+    speechssl score bleu --units "$exp/translated/$system-$heard/units" "$exp/units/$heard" --allow-missing -o "$exp/scores/$system-$heard.json"
   done
+  for system in $systems frequent random resynthesis original; do score_heard "$system"; done
 fi
-if at_stage 6 "scores -> table"; then "$utils/bleu_table.py" "$exp/scores" "$heard" "$systems frequent random"; fi
+if at_stage 6 "scores -> table"; then
+  "$utils/bleu_table.py" "$exp/scores" "$heard" "$systems frequent random${recognizer:+ resynthesis original}"
+fi

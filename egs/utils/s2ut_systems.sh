@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # The systems of s2ut.sh, which sources this file: what each is made of and how it is trained.
 
 # has PART SYSTEM: whether a system, parts joined by +, has this part; any_has PART: whether one of $systems has.
@@ -18,7 +18,17 @@ check_systems() {
       esac
     done
   done
+  case "$source" in *" "*) if any_has bart || any_has unit; then echo "$0: bart and unit know one source language, not $source" >&2; exit 2; fi ;; esac
   if any_has aug && [ -z "$say" ]; then echo "$0: aug: this corpus has no sentences that one language only has a recording of" >&2; exit 2; fi
+}
+
+# folder PART SIDE: the data dir of one side of a part.
+folder() {
+  case "$1" in
+    "$train+said") echo "$data/said-$train/$2" ;;
+    "$train") if [ "$subset" != 0 ]; then echo "$data/pairs-$train/$2"; else echo "$data/pairs/$1/$2"; fi ;;
+    *) echo "$data/pairs/$1/$2" ;;
+  esac
 }
 
 # monolingual_units: units of training and of --monolingual as the TOML table $alone; the folders are $known.
@@ -51,9 +61,15 @@ learned_from() { if has aug "$1"; then echo "$train+said"; else echo "$train"; f
 train_of_speech() {
   local system="$1" options=() inputs=("$data/pairs" "$conf") own part
   own="$(learned_from "$system")"
+  for part in $tasks; do
+    case "${part#*=}" in
+      source) options+=("data.tasks.${part%=*}=source") ;;
+      *) options+=("data.tasks.${part%=*}=$(folder "$own" source)/translation" "data.valid_tasks.${part%=*}=$(folder valid source)/translation") ;;
+    esac
+  done
   for part in ${system//+/ }; do
     case "$part" in
-      ssl) options+=('encoder={checkpoint="default"}' settings.adaptor.num_layers=2) ;;
+      ssl) options+=("encoder={checkpoint=\"$encoder\"}" "settings.adaptor.num_layers=$adaptor_layers") ;;
       multitask)
         options+=(data.tasks.source_text=source "data.tasks.target_text=$(folder "$own" source)/translation")
         options+=('settings.tasks=[{name="source_text",kind="ctc",layer=2,weight=0.3},{name="target_text",kind="ctc",layer=0,weight=0.3}]')

@@ -16,13 +16,11 @@ from pathlib import Path
 
 from kaldi_dir import write_dir
 from parts import plain
+from said import Said
 from speech_pairs import RATE, SIDES, as_wav
 
 from speechssl.audio import read
-from speechssl.audio import write as write_audio
 from speechssl.data.pseudo_labels import usual
-from speechssl.errors import DataError
-from speechssl.phones.speak import Speaker
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,8 @@ def main(find: Find, description: str | None) -> int:
     reasons = {half.id: "held_out" for half in halves if held & {plain(text) for text in half.texts}}
     halves = [half for half in halves if half.id not in reasons]
     halves = halves[: args.limit] if args.limit else halves
-    speakers = tuple(Speaker(language) for language in (args.source, args.target))
-    pairs = {half.id: made for half in halves if (made := _spoken(half, speakers, args.out / "audio", reasons))}
+    languages = (args.source, args.target)
+    pairs = {half.id: made for half in halves if (made := _spoken(half, languages, args.out / "audio", reasons))}
     limits = usual([_ratio(paths) for paths in known.values()], args.deviations, f"{len(known)} pairs of training")
     for name, paths in list(pairs.items()):
         reasons[name] = "kept" if limits[0] <= _ratio(paths) <= limits[1] else "ratio"
@@ -84,26 +82,18 @@ def held_out(pairs: Path) -> set[str]:
     }
 
 
-def _spoken(
-    half: Half, speakers: tuple[Speaker, ...], audio: Path, reasons: dict[str, str]
-) -> tuple[Path, Path] | None:
+def _spoken(half: Half, languages: tuple[str, str], audio: Path, reasons: dict[str, str]) -> tuple[Path, Path] | None:
     """Recordings of source and target; None, and a reason, where one cannot be."""
-    real, said = (audio / f"{kind}-{half.id}.wav" for kind in ("real", "said"))
-    found = as_wav(half.path, real)
+    other = 1 - half.recorded
+    found = as_wav(half.path, audio / f"real-{half.id}.wav")
     if isinstance(found, str):
         reasons[half.id] = "unreadable"
         return None
-    speaker, other = speakers[1 - half.recorded], 1 - half.recorded
-    try:
-        samples = speaker(half.texts[other])
-    except DataError:
+    said = as_wav(Said(half.texts[other], languages[other]), audio / f"said-{half.id}.wav")
+    if isinstance(said, str):
         reasons[half.id] = "not_said"
         return None
-    raw = said.with_suffix(".raw.wav")
-    write_audio(raw, samples, speaker.sample_rate)
-    write_audio(said, read(raw, sample_rate=RATE).samples, RATE)
-    raw.unlink()
-    return (found, said.resolve()) if half.recorded == 0 else (said.resolve(), found)
+    return (found, said) if half.recorded == 0 else (said, found)
 
 
 def _write(out: Path, train: Path, side: int, pairs: dict[str, tuple[Path, Path]], texts: dict[str, tuple[str, ...]]

@@ -75,6 +75,8 @@ def from_output(
     job = jobs.load(folder)
     if job.kind != "units":
         raise DataError(f"{folder}: holds features, not units")
+    if job.model.reduced:
+        raise DataError(f"{folder}: units of a normaliser, which belong to no frames that could be drawn")
     if not (folder / SUMS).exists():
         raise DataError(f"{folder}: not finished; give the command that made it once more")
     sidecar, report = _read_object(folder / "units.json"), _read_object(folder / "report.json")

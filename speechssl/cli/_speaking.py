@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from speechssl.cli._translation import BATCH, Batch, Stream, Translated, Voice, check_voice, claimed_of, write
+from speechssl.cli._hearing import BATCH, Batch, Stream
+from speechssl.cli._translation import Translated, Voice, check_voice, claimed_of, write
 from speechssl.data.corpus import Corpus
 from speechssl.data.texts import LANGUAGES, open_texts
 from speechssl.data.utterance import Utterance

@@ -9,7 +9,7 @@ from speechssl.errors import ConfigError
 if TYPE_CHECKING:
     import numpy as np
 
-    from speechssl.cli._translation import Translator
+    from speechssl.cli._hearing import Translator
     from speechssl.data.corpus import Corpus
 
 
@@ -27,7 +27,7 @@ def open_translator(args: argparse.Namespace) -> "tuple[Translator, Corpus, dict
     """The model on its device, INPUT, and its units where INPUT is an output folder of `speechssl units`."""
     from pathlib import Path
 
-    from speechssl.cli._translation import read_unit_corpus
+    from speechssl.cli._hearing import read_unit_corpus
     from speechssl.generation.model import load_translator
     from speechssl.generation.unit_translator import UnitTranslator, is_unit_translator
     from speechssl.units.card import find, read_card

@@ -1,8 +1,8 @@
-"""What an encoder, a unit model, a k-means or a translator is: sizes, frame rate, normalisation, hash, advice.
+"""What an encoder, unit model, unit normaliser, k-means or translator is: sizes, rate, normalisation, hash, advice.
 
     speechssl info hubert-base-ls960          # what is known of it; more once it is in the cache
     speechssl info hubert_base_ls960.pt       # any checkpoint that `convert` reads
-    speechssl info exp/units/model            # a unit model
+    speechssl info exp/units/model            # a unit model, or a unit normaliser
     speechssl info exp/bpe                    # a piece model
     speechssl info exp/s2ut/model             # a translator, or fairseq's file of one
     speechssl info --known                    # the released checkpoints that have a short name
@@ -60,11 +60,14 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
     from speechssl.convert import known
     from speechssl.errors import CheckpointError
+    from speechssl.units.card import is_normalizer
     from speechssl.units.piece_card import MODEL_FILE
 
     path = Path(args.what).expanduser()
     if (path / MODEL_FILE).is_file():
         return _pieces(path)
+    if is_normalizer(path):
+        return _normalizer(path)
     if (translator := _translator(path)) is not None:
         return translator
     if (path / "card.json").is_file() or (args.what == "default" and not path.exists()):
@@ -139,6 +142,28 @@ def _unit_model(what: str) -> tuple[dict[str, Any], list[str]]:
         ("", f"sha256 {encoder.sha256}"),
         ("frames", f"{card.frame_rule} of N samples at {card.sample_rate} Hz"),
         ("waveform", f"normalisation: {'zero mean, unit variance per utterance' if encoder.normalize else 'none'}"),
+        ("licence", card.licence or "not stated"),
+        *(("training", f"{key}: {value}") for key, value in card.training.items()),
+    ]
+    return values, [f"{name:<12}{text}" for name, text in rows]
+
+
+def _normalizer(folder: Any) -> tuple[dict[str, Any], list[str]]:
+    import dataclasses
+
+    from speechssl.units.normalizer import UnitNormalizer
+
+    found = UnitNormalizer.load(folder)
+    card = found.recognizer.describe()
+    values = {"kind": "unit normaliser", "folder": str(folder), "units": dataclasses.asdict(found.units),
+              "recognizer": dataclasses.asdict(card)}  # fmt: skip
+    rows = [
+        ("normaliser", card.name or str(folder)),
+        ("", f"sha256 {card.sha256}"),
+        ("units", f"{found.size} of {found.units.name or 'the reference'}, merged and without durations"),
+        ("units of", f"unit model {found.hash}"),
+        ("encoder", f"{card.encoder.name} ({card.encoder.family})"),
+        ("frames", f"{card.frame_rule} of N samples at {card.sample_rate} Hz"),
         ("licence", card.licence or "not stated"),
         *(("training", f"{key}: {value}") for key, value in card.training.items()),
     ]

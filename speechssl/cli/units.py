@@ -4,6 +4,12 @@
     speechssl units data/train -o exp/units --encoder hubert-base-ls960 --kmeans hubert-base-ls960-L9-km500
     speechssl units data/train -o exp/units --encoder hubert.pt --layer 9 --kmeans km500.bin --format text,jsonl
     speechssl units talk.wav -o -                        prints `id u u u`
+    speechssl units data/train -o exp/normalized --model exp/normalizer/normalizer
+                                                         as a reference speaker would say it (recipes.unit_normalizer)
+
+Units of a normaliser are merged as they come and belong to no frames (units.json: "reduced"): --dedup is refused, no
+durations are written, and what wants a unit for each frame refuses them. They bear the hash of the reference's unit
+model, so its vocoders speak them (speechssl resynth --durations predicted) and translators learn them.
 
 A run that was stopped or killed goes on where it was when the same command is given again. Every utterance that could
 not be used is in failures.tsv with its reason.
@@ -31,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """INPUT, -o, the model, the formats, how to run."""
     _extraction.add_input(parser)
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="output folder, or - to print units")
-    parser.add_argument("--model", metavar="DIR", help="unit model: a folder, or a built-in one (default: default)")
+    parser.add_argument(
+        "--model", metavar="DIR", help="unit model or unit normaliser: a folder, or a built-in one (default: default)"
+    )
     parser.add_argument("--encoder", metavar="E", help="encoder: name, folder or file; instead of --model, or for it")
     parser.add_argument("--layer", type=int, metavar="L", help="layer of --encoder")
     parser.add_argument(

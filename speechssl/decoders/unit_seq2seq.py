@@ -118,14 +118,15 @@ class Model(nn.Module):
 def encode_rows(
     model: Model, rows: Sequence[np.ndarray], languages: Sequence[int], speakers: Tensor | None = None
 ) -> tuple[list[int], Tensor, Tensor]:
-    """Which rows, [T] int64 each, are not empty; what the decoder looks at for these, [B, T + 1, C]; counts [B].
+    """Which of the rows [T] int64 are not empty, and `Model.encode` of these.
 
-    languages: numbers of those that are to be said; speakers: embeddings, one of each row.
+    languages: of rows, as numbers; speakers: embeddings [B, E], one of each row.
     """
-    kept, device = [place for place, row in enumerate(rows) if len(row)], model.tags.weight.device
+    kept = [place for place, row in enumerate(rows) if len(row)]
+    device = model.tags.weight.device
     lengths = torch.tensor([len(rows[place]) for place in kept], dtype=torch.int64, device=device)
     if not kept:
-        return kept, torch.zeros(0, 0, 0), lengths
+        return kept, torch.zeros(0, 0, model.config.adaptor.dim, device=device), lengths
     padded = pad_sequence([torch.from_numpy(rows[place]) for place in kept], batch_first=True).to(device)
     tags = torch.tensor([languages[place] for place in kept], device=device)
     return kept, *model.encode(padded, lengths, tags, None if speakers is None else speakers[kept].to(device))
@@ -134,10 +135,10 @@ def encode_rows(
 def search_rows(
     model: Model, rows: Sequence[np.ndarray], languages: Sequence[int], search: Search, speakers: Tensor | None = None
 ) -> list[list[Hypothesis]]:
-    """The best hypotheses of each row, see `encode_rows`; none of an empty one."""
+    """The best hypotheses of each row, as `encode_rows` takes them; none of an empty one."""
     found: list[list[Hypothesis]] = [[] for _ in rows]
-    kept, states, counts = encode_rows(model, rows, languages, speakers)
+    kept, states, sizes = encode_rows(model, rows, languages, speakers)
     if kept:
-        for place, result in zip(kept, decode(model.decoder, states, counts, search), strict=True):
+        for place, result in zip(kept, decode(model.decoder, states, sizes, search), strict=True):
             found[place] = result
     return found

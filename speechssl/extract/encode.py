@@ -16,14 +16,17 @@ from speechssl.data.utterance import Utterance
 from speechssl.encoders.pretrained import Pretrained
 from speechssl.errors import AudioError
 from speechssl.extract.job import Job
-from speechssl.quantizers import Quantizer, SoftQuantizer
+from speechssl.quantizers import Quantizer, SequenceQuantizer, SoftQuantizer
 
 _BLOCK_S = 10.0  # of audio decoded at once
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What one utterance gave: ids [T] int64, or features [T, C] float32 (mapped from a file where long)."""
+    """What one utterance gave: ids [T] int64, or features [T, C] float32 (mapped from a file where long).
+
+    Of a quantizer of sequences: units [N] int64 in place of ids.
+    """
 
     frames: np.ndarray
     num_samples: int  # at the encoder's rate
@@ -54,8 +57,8 @@ class Encoder:
     def encode(self, utterance: Utterance, spool: Path, beat: Callable[[], None]) -> Encoded:
         """Encode one utterance. `spool` is a file to use for long features; `beat` is called as work goes on.
 
-        Raises AudioError: what audio reading raises, "too-short" for less than one frame, "non-finite-features", and
-        "out-of-memory".
+        Raises AudioError: what audio reading raises, "too-short" for less than one frame, "non-finite-features",
+        "no-units" and "out-of-memory".
         """
         try:
             recording = Recording(utterance, self._rate, self._allowed, beat)
@@ -93,6 +96,10 @@ class Encoder:
             needed = int(self._pretrained.encoder.receptive_field)
             message = f"{utterance.shown}: {recording.num_samples} samples, one frame needs {needed}"
             raise AudioError("too-short", message)
+        if isinstance(self._quantizer, SequenceQuantizer):
+            frames = self._quantizer.sequence(frames)
+            if not len(frames):
+                raise AudioError("no-units", f"{utterance.shown}: the normaliser writes no unit of it")
         return Encoded(frames, recording.num_samples, recording.notes)
 
     def _features(self, recording: "Recording") -> Iterator[Tensor]:

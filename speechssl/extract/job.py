@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from speechssl import __version__, config, files
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.extract import atomic
-from speechssl.units.card import MOST_UNITS, EncoderReference, QuantizerReference, find, read_card
+from speechssl.units.card import MOST_UNITS, EncoderReference, QuantizerReference, find, is_normalizer, read_card
 
 if TYPE_CHECKING:
     from speechssl.encoders.pretrained import Pretrained
@@ -38,7 +38,8 @@ class ModelIdentity:
     name: str = ""
     quantizer: QuantizerReference | None = None
     num_units: int | None = None
-    unit_model: str | None = None  # sha256 of encoder, layer and quantizer together
+    unit_model: str | None = None  # sha256 of encoder, layer and quantizer together; a normaliser's: the reference's
+    reduced: bool = False  # units of a normaliser: runs merged, without alignment; rate_hz is that of the reference's
 
     def __post_init__(self) -> None:
         """Refuse sizes that no model has: they decide how much memory readers take."""
@@ -131,7 +132,8 @@ def _differences(old: Any, new: Any, key: str = "") -> Any:
 class ModelSpec:
     """Where to load the model from, as given by the user; travels to other processes in place of the weights.
 
-    Either a unit model (folder or built-in name), with `encoder` only where the folder cannot find its own; or an
+    Either a unit model (folder or built-in name), with `encoder` only where the folder cannot find its own; or the
+    folder of a unit normaliser in its place; or an
     encoder with a layer and, for units, k-means centroids: a file, or the name of released ones (which know the layer);
     or a codec, whose codes are stored as features are, a whole number for each codebook; or a recogniser, whose log
     probabilities are features.
@@ -151,6 +153,8 @@ class ModelSpec:
     def identify(self, kind: Literal["units", "features"]) -> ModelIdentity:
         """Which model this is. Cheap for a unit model: its card is read, not its weights."""
         self._check(kind)
+        if self.unit_model is not None and is_normalizer(self.unit_model):
+            return _of_normalizer(self.unit_model)
         if self.unit_model is not None:
             return _of_card(Path(self.unit_model), quantized=kind == "units" or self.soft)
         return _of_model(*self.load(kind))
@@ -169,6 +173,11 @@ class ModelSpec:
             from speechssl.recognition.model import load_recognizer
 
             return load_recognizer(self.recognizer, language=self.language).pretrained, 0, None
+        if self.unit_model is not None and is_normalizer(self.unit_model):
+            from speechssl.units.normalizer import UnitNormalizer
+
+            normalizer = UnitNormalizer.load(self.unit_model)
+            return normalizer.pretrained, 0, normalizer.quantizer
         pretrained = None if self.encoder is None else _load_encoder(self.encoder, self.offline)
         if self.unit_model is not None:
             units = UnitModel.load(self.unit_model, encoder=pretrained, offline=self.offline)
@@ -203,6 +212,9 @@ class ModelSpec:
         elif self.unit_model is not None:
             if self.layer is not None or self.kmeans is not None:
                 raise ConfigError("a unit model has its own layer and k-means: leave --layer and --kmeans out")
+            if is_normalizer(self.unit_model) and (kind != "units" or self.encoder is not None or self.soft):
+                raise ConfigError(f"{self.unit_model}: a unit normaliser gives units by its own encoder, without "
+                                  "--encoder; features are those of its encoder: --encoder RUN/encoder")  # fmt: skip
         elif self.encoder is None:
             raise ConfigError(
                 "say which model: --model, or --encoder with --layer" + " and --kmeans" * (kind == "units")
@@ -215,7 +227,7 @@ class ModelSpec:
 
 def choose_kernel(model: ModelIdentity, precision: Precision, device: str) -> Kernel:
     """The faster way to compute a job's features that this machine has."""
-    if device != "cpu" or model.encoder.family in PLAIN_ONLY:
+    if device != "cpu" or model.encoder.family in PLAIN_ONLY or model.reduced:
         return "plain"
     from speechssl.encoders.pretrained import best_kernel
 
@@ -246,6 +258,15 @@ def _of_card(folder: Path, *, quantized: bool) -> ModelIdentity:
     if not quantized:
         return identity
     return dataclasses.replace(identity, quantizer=card.quantizer, num_units=card.num_units, unit_model=card.sha256)
+
+
+def _of_normalizer(folder: str) -> ModelIdentity:
+    from speechssl.units.normalizer import UnitNormalizer
+
+    found = UnitNormalizer.load(folder)
+    identity = _of_model(found.pretrained, 0, found.quantizer)
+    return dataclasses.replace(identity, rate_hz=found.rate_hz, name=found.recognizer.card.name,
+                               unit_model=found.hash, reduced=True)  # fmt: skip
 
 
 def _of_model(pretrained: "Pretrained", layer: int, quantizer: "Quantizer | None") -> ModelIdentity:

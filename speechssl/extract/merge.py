@@ -33,7 +33,7 @@ class Output:
     """One format of units in the folder."""
 
     format: str
-    merged: bool  # runs of one unit merged, with durations
+    merged: bool  # runs of one unit merged, with durations; of a normaliser without
 
 
 def merge(
@@ -60,8 +60,9 @@ def merge(
     root = corpus_root(corpus) if any(output.format in _WANT_ROOT for output in outputs) else "/"
     for output in outputs:
         with atomic.scratch(folder, tag) as scratch:
-            info = Info(job.model.rate_hz, job.model.num_units or 0, output.merged, folder.resolve(), root)
-            items = _items(folder, job, results, corpus, output.merged, check)
+            merged = output.merged and not job.model.reduced
+            info = Info(job.model.rate_hz, job.model.num_units or 0, merged, folder.resolve(), root)
+            items = _items(folder, job, results, corpus, merged, check)
             unit_format(output.format).write(scratch, items, info)
             written |= atomic.commit(scratch, folder)
     sidecar = json.dumps(describe(job, corpus, results, outputs, written), indent=2, ensure_ascii=False) + "\n"
@@ -95,7 +96,7 @@ def describe(
         "shards": job.num_shards,
         "ok": whole.ok,
         "failures": whole.failures,
-        "frames": whole.frames,
+        "units" if job.model.reduced else "frames": whole.frames,
         "seconds": round(whole.seconds, 3),
         "files": dict(sorted(files.items())),
     }

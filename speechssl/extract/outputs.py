@@ -41,12 +41,17 @@ def verify(folder: str | Path) -> tuple[list[str], int]:
     return problems, len(expected)
 
 
-def read_units(folder: str | Path) -> Iterator[tuple[str, Units]]:
-    """Ids and units (one per frame) of an output of `speechssl units`, in the corpus's order; finished or not."""
+def read_units(folder: str | Path, *, reduced: bool = False) -> Iterator[tuple[str, Units]]:
+    """Ids and units (one per frame) of an output of `speechssl units`, in the corpus's order; finished or not.
+
+    DataError for units of a normaliser, which have no frames, unless `reduced`: then each stands once.
+    """
     folder = Path(folder)
     job = jobs.load(folder)
     if job.kind != "units":
         raise DataError(f"{folder}: holds features, not units")
+    if job.model.reduced and not reduced:
+        raise DataError(f"{folder}: units of a normaliser, merged and without durations: this needs one for each frame")
     for name, frames in _frames(folder, job):
         yield name, Units.from_frames(frames, rate_hz=job.model.rate_hz, size=job.model.num_units or 0)
 

@@ -23,7 +23,7 @@ class Report:
     failed: int
     failures: dict[str, int]  # reason code: utterances
     hours: float  # of audio in utterances that are ok
-    frames: int
+    frames: int  # of a normaliser: units, after merging
     notes: dict[str, int]  # what was done to recordings: utterances
     problems: tuple[str, ...]  # what the corpus reader passed over
     files: tuple[str, ...] = ()  # final files, in the output folder
@@ -34,6 +34,7 @@ class Report:
     run_utterances: int = 0
     workers: int = 0
     speed: float = 0.0  # hours of audio per hour of wall time, this run
+    reduced: bool = False  # by a unit normaliser
 
     @property
     def exit_code(self) -> int:
@@ -52,7 +53,8 @@ class Report:
 
     def _lines(self) -> list[str]:
         what = {"units": "units", "features": "features"}[self.kind]
-        lines = [f"{self.output}: {what} of {self.ok} utterances, {self.hours:.2f} h of audio, {self.frames} frames"]
+        lines = [f"{self.output}: {what} of {self.ok} utterances, {self.hours:.2f} h of audio, {self.frames} "
+                 + ("units without durations" if self.reduced else "frames")]  # fmt: skip
         if self.nothing_to_do:
             lines.append("everything was done already: nothing was computed")
         else:
@@ -89,4 +91,5 @@ def make(output: str, job: Job, total: ShardResult, problems: tuple[str, ...]) -
         frames=total.frames,
         notes=total.notes,
         problems=problems,
+        reduced=job.model.reduced,
     )

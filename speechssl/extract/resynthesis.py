@@ -139,7 +139,7 @@ def of_units(folder: Path) -> Iterator[tuple[Utterance, Heard]]:
     """Every utterance of a finished output folder of `speechssl units`. DataError where it is none."""
     if not (folder / SUMS).exists():
         raise DataError(f"{folder}: not finished; give the same `speechssl units` command again to go on")
-    for name, units in read_units(folder):
+    for name, units in read_units(folder, reduced=True):
         yield Utterance(name, name), units if len(units) else AudioError("too-short", "no units")
 
 
@@ -150,6 +150,9 @@ def identity(
     vocoder.check(unit_model)
     if isinstance(source, Path) and not vocoder.takes_units:
         raise DataError(f"{source}: units, and this mel decoder takes features of speech: give the recordings")
+    if isinstance(source, Path) and jobs.load(source).model.reduced and (pitch or speaking.durations == "kept"):
+        raise ConfigError(f"{source}: units of a normaliser are merged and say nothing of time: --durations predicted, "
+                          "and a vocoder without pitch")  # fmt: skip
     if vocoder.has_pitch != (pitch is not None):
         raise DataError("this vocoder needs the pitch of the recordings: give an output of speechssl pitch"
                         if pitch is None else "this vocoder takes no pitch")  # fmt: skip

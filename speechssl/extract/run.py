@@ -23,7 +23,7 @@ from speechssl.extract import atomic, engines, journal, lock, plan
 from speechssl.extract import folder as places
 from speechssl.extract import job as jobs
 from speechssl.extract.engines import Engine, InProcess, LocalPool, Stopped, default_workers
-from speechssl.extract.job import Job, Kernel, LongAudio, ModelSpec, Precision
+from speechssl.extract.job import Job, Kernel, LongAudio, ModelIdentity, ModelSpec, Precision
 from speechssl.extract.journal import ShardResult
 from speechssl.extract.merge import SUMS, Output, merge
 from speechssl.extract.progress import Progress
@@ -66,16 +66,20 @@ def run_units(
     """Units of every utterance in `folder`. Raises DataError, ConfigError, CheckpointError, OSError (full disk).
 
     kernel: None takes the faster one that there is here; say "plain" where some machines of a cluster have no other.
+    Units of a normaliser are merged as they come and have no durations, so that merged outputs are refused.
     """
     formats = [unit_format(output.format) for output in outputs]
     if not outputs or len({output.format for output in outputs}) != len(outputs):
         raise ConfigError("name each output format once")
     identity = spec.identify("units")
+    if identity.reduced and kernel == "fast":
+        raise ConfigError("--kernel fast has no form for unit normalisers: leave it out")
+    outputs = _as_they_come(identity, outputs)
     manifest = plan.check_manifest(corpus.utterances, [chosen.refuse for chosen in formats])
     size = shard_size or plan.planned_size(Path(folder), manifest)
     job = Job("units", "units", identity, manifest, size, -(-manifest.utterances // size), precision, device,
               long_audio or LongAudio(), kernel=kernel or jobs.choose_kernel(identity, precision, device))  # fmt: skip
-    return _Run(corpus, Path(folder), job, spec, tuple(outputs), options or Options()).run()
+    return _Run(corpus, Path(folder), job, spec, outputs, options or Options()).run()
 
 
 def run_features(
@@ -128,9 +132,19 @@ def run_merge(
         raise DataError(f"{corpus.source} ({manifest.utterances} utterances) is not the input of {parts[0]} "
                         f"({job.manifest.utterances}): ids, paths or their order differ")  # fmt: skip
     shards = {shard: there for shard, at in shards.items() if (there := [one for one in at if one[0] in others])}
-    chosen_outputs = tuple(outputs) if job.kind == "units" else ()
+    chosen_outputs = _as_they_come(job.model, outputs) if job.kind == "units" else ()
     options = dataclasses.replace(options or Options(), part=(0, 1), merge_only=True)
     return _Run(corpus, Path(folder), job, ModelSpec(), chosen_outputs, options, Collector(shards)).run()
+
+
+def _as_they_come(model: ModelIdentity, outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """Those of a normaliser are stated as merged, for whoever wants a unit per frame; nobody has their durations."""
+    if not model.reduced:
+        return tuple(outputs)
+    if any(output.merged for output in outputs):
+        raise ConfigError("units of a normaliser are merged already, and how long each lasts is not known: leave "
+                          "--dedup out")  # fmt: skip
+    return tuple(dataclasses.replace(output, merged=True) for output in outputs)
 
 
 @dataclass

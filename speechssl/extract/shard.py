@@ -22,6 +22,7 @@ from speechssl.extract.stores import Writer, store
 
 OWN_REASONS = {  # beside speechssl.audio.REASONS
     "non-finite-features": "the encoder gave NaN or infinity for finite samples",
+    "no-units": "a unit normaliser writes nothing of it",
     "out-of-memory": "not enough memory for this recording alone",
     "timeout": "no progress within the time limit",
     "worker-died": "the processes that worked on it died",

@@ -199,9 +199,9 @@ class Into:
         self, units: Sequence[np.ndarray], search: Search | None = None, *, empty: bool = False
     ) -> list[list[Hypothesis]]:
         """The best hypotheses of each of several utterances' units [T]; empty: none for one without, else DataError."""
-        if not empty and any(not len(row) for row in units):
+        if not empty and not all(len(row) for row in units):
             raise DataError("an utterance without units has no translation")
-        return search_rows(self.translator.model, self._checked(units), self._tags(units), search or Search())
+        return search_rows(self.translator.model, self._known(units), [self._tag] * len(units), search or Search())
 
     def memories(self, waves: Sequence[Tensor]) -> tuple[list[int], Tensor, Tensor]:
         """`memories_of` of the units of several utterances [S] at `sample_rate`."""
@@ -212,16 +212,16 @@ class Into:
 
         DataError for unknown units.
         """
-        return encode_rows(self.translator.model, self._checked(units), self._tags(units))
+        return encode_rows(self.translator.model, self._known(units), [self._tag] * len(units))
 
-    def _checked(self, units: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Themselves. DataError for unknown ones."""
+    @property
+    def _tag(self) -> int:
+        return self.translator.languages.index(self.target)
+
+    def _known(self, units: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         if any(len(row) and (row.min() < 0 or row.max() >= self.num_symbols) for row in units):
             raise DataError(f"this model knows the units 0..{self.num_symbols - 1}, and others came")
         return units
-
-    def _tags(self, units: Sequence[np.ndarray]) -> list[int]:
-        return [self.translator.languages.index(self.target)] * len(units)
 
     def _read(self, wave: Tensor) -> np.ndarray:
         return self.translator.as_read(self._unit_model(wave.numpy(), self.sample_rate))

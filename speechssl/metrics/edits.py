@@ -30,7 +30,8 @@ class EditCounts:
     """Counts over utterances, `add` one at a time."""
 
     def __init__(self) -> None:
-        self.edits = self.units = self.utterances = 0
+        self.edits: list[int] = []  # of each utterance
+        self.units: list[int] = []  # the same: deduplicated, of the unchanged recording
         self._shares = 0.0
 
     def add(self, clean: NDArray[np.integer], changed: NDArray[np.integer]) -> None:
@@ -38,14 +39,16 @@ class EditCounts:
         if not len(clean):
             return
         edits = edit_distance(deduplicated(clean), deduplicated(changed))
-        self.edits, self.units = self.edits + edits, self.units + len(deduplicated(clean))
-        self.utterances, self._shares = self.utterances + 1, self._shares + edits / len(clean)
+        self.edits.append(edits)
+        self.units.append(len(deduplicated(clean)))
+        self._shares += edits / len(clean)
 
     def scores(self) -> EditScores:
         """Over everything added."""
-        ued = self._shares / self.utterances if self.utterances else math.nan
-        rate = self.edits / self.units if self.units else math.nan
-        return EditScores(ued, rate, self.edits, self.units, self.utterances)
+        edits, units = sum(self.edits), sum(self.units)
+        ued = self._shares / len(self.units) if self.units else math.nan
+        rate = edits / units if units else math.nan
+        return EditScores(ued, rate, edits, units, len(self.units))
 
 
 def deduplicated(units: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -185,7 +185,8 @@ class PackedFeedForward:
         """Of a network that is used for inference; of another, itself."""
         weight = network.up.weight
         plain = weight.device.type != "cpu" or weight.dtype != torch.float32 or torch.is_grad_enabled()
-        return network if plain or network.training or not linear.available() else cls(network)
+        plain = plain or network.training or torch.is_autocast_enabled("cpu")  # what comes in may be bfloat16
+        return network if plain or not linear.available() else cls(network)
 
 
 class InputDropout(nn.Module):

@@ -2,6 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 
@@ -38,4 +39,13 @@ class SoftQuantizer(Quantizer, Protocol):
 
     def soft(self, frames: Tensor) -> Tensor:
         """Soft units [..., D] float32 of frames [..., C]."""
+        ...
+
+
+@runtime_checkable
+class SequenceQuantizer(Quantizer, Protocol):
+    """A quantizer whose ids are no units yet: those are known of a whole utterance only. T frames, N units."""
+
+    def sequence(self, ids: np.ndarray) -> np.ndarray:
+        """Units [N] of the ids [T] of all frames of an utterance."""
         ...

@@ -9,6 +9,7 @@ from speechssl.errors import CheckpointError, ConfigError
 
 FORMAT = "speechssl-unit-model-1"
 MOST_UNITS = 1 << 24  # a hundred times the largest codebook
+NORMALIZER = "normalizer.json"  # in the folder of a unit normaliser, see `units.normalizer`
 _MOST_BYTES = 16 << 20
 _BUILT_IN = Path(__file__).parent.parent / "assets"
 
@@ -73,8 +74,16 @@ def find(folder: str | Path) -> Path:
     raise CheckpointError(f"{folder}: no unit model there (no card.json; built in: {', '.join(built_in) or 'none'})")
 
 
+def is_normalizer(folder: str | Path) -> bool:
+    """Whether a unit normaliser is there, in place of a unit model."""
+    return (Path(folder) / NORMALIZER).is_file()
+
+
 def read_card(folder: Path) -> StoredCard:
     """card.json of a unit model folder, checked for its form only."""
+    if is_normalizer(folder):
+        raise CheckpointError(f"{folder}: a unit normaliser, whose units belong to no frames: make them with "
+                              "`speechssl units --model`, and give that folder")  # fmt: skip
     try:
         raw = files.read_json(folder / "card.json", most=_MOST_BYTES)
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:

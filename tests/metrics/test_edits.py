@@ -61,6 +61,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     row = json.loads(capsys.readouterr().out)
     assert row == json.loads((tmp_path / "out.json").read_text())
     assert row["ued"] == pytest.approx(1 / 6) and row["clean_only"] == 1 and row["examples_without"] == ["alone"]
+    assert (row["low"], row["high"]) == (0.0, pytest.approx(2 / 3)), "draws hold one of a and b, or both"
+    assert main([*command, "--level", "2"]) == 2 and "a level between 0 and 1" in capsys.readouterr().err
     assert main([*command, "--allow-missing"]) == 0
     assert "2 utterances, 2 edits of 4 units" in capsys.readouterr().out
 

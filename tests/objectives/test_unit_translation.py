@@ -14,6 +14,7 @@ from speechssl.data.batch import Batch
 from speechssl.decoders.search import Hypothesis, Search
 from speechssl.decoders.token_scorers import decode
 from speechssl.errors import ConfigError, DataError
+from speechssl.nn.fast import linear
 from tests.objectives.tiny import UNITS
 
 V = 9
@@ -104,7 +105,11 @@ def test_it_is_translated_into_the_other_language_as_the_model_is_without_dropou
 
 @pytest.mark.parametrize("how", ["sample", "search"])
 def test_under_autocast_the_weights_that_translated_have_their_gradients(how: str) -> None:
-    """Autocast keeps copies of the weights; one made without gradients must not serve the training that follows."""
+    """Autocast keeps copies of the weights; one made without gradients must not serve the training that follows.
+
+    Nobody has asked before whether there are fast kernels, as in a training that begins so.
+    """
+    linear.available.cache_clear()
     objective, batch = build(back={"how": how, "max_more": 20}).train(), make_batch(rows((2, 3), (), ()))
     with torch.autocast("cpu", torch.bfloat16):
         objective(batch).loss.backward()

@@ -11,6 +11,7 @@ import torch
 
 from recipes.seq2seq import Run, Targets, build, main
 from recipes.shared import make_encoder
+from recipes.unit_bart import Run as BartRun
 from speechssl import config
 from speechssl.audio import read
 from speechssl.data.sequences import UnitTargets
@@ -174,7 +175,7 @@ def test_a_wrong_setting_is_an_error_that_names_it(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["s2ut", "s2ut_stacked", "tiny_s2ut", "aed_asr"])
+@pytest.mark.parametrize("name", ["s2ut", "s2ut_stacked", "s2ut_enhanced", "tiny_s2ut", "aed_asr"])
 def test_a_config_builds_its_model_and_stores_whole(name: str, tmp_path: Path) -> None:
     run = config.load(Run, CONF / f"{name}.toml")
     symbols = vocabulary.of_characters(["abc"])
@@ -184,9 +185,16 @@ def test_a_config_builds_its_model_and_stores_whole(name: str, tmp_path: Path) -
         encoder, _ = make_encoder(run.encoder, normalize=run.normalize, seed=0, purpose="")
         objective = build(run, encoder, Targets(units, None if units else symbols, tasks))
     total = sum(parameter.numel() for parameter in objective.parameters())
-    assert total < 6e6 if name.startswith("tiny") else 20e6 < total < 40e6
+    least, most = {"tiny_s2ut": (0, 6e6), "s2ut_enhanced": (450e6, 600e6)}.get(name, (20e6, 40e6))
+    assert least < total < most
     (tmp_path / "config.toml").write_text(config.to_toml(run), encoding="utf-8")
     assert config.load(Run, tmp_path / "config.toml") == run
+
+
+def test_the_decoder_of_enhanced_s2ut_is_that_of_the_unit_mbart_in_front_of_it() -> None:
+    runs = [config.load(kind, CONF / f"{name}.toml") for kind, name in ((Run, "s2ut_enhanced"), (BartRun, "unit_bart"))]
+    assert runs[0].settings["decoder"] == runs[1].settings["decoder"]
+    assert runs[0].settings["adaptor"]["dim"] == runs[1].settings["adaptor"]["dim"]
 
 
 def test_stacks_of_units_of_all_frames_are_learned_by_heart(tones: Path, tmp_path: Path) -> None:

@@ -30,9 +30,12 @@ def add_phone_arguments(parser: argparse.ArgumentParser, *, required: bool, shif
 
 
 def open_units(
-    path: Any, num_units: int | None, unit_rate: float | None, *, any_rate: bool = False
+    path: Any, num_units: int | None, unit_rate: float | None, *, any_rate: bool = False, reduced: bool = False
 ) -> "tuple[int, float, Iterator[tuple[str, np.ndarray]]]":
-    """Codebook size, rate and units frame by frame of an output folder or a file; any_rate: nobody will ask for it."""
+    """Codebook size, rate and units frame by frame of an output folder or a file; any_rate: nobody will ask for it.
+
+    reduced: merged units of a normaliser will do, too.
+    """
     from speechssl.errors import ConfigError, DataError
     from speechssl.extract import job as jobs
     from speechssl.extract.outputs import read_units
@@ -46,7 +49,8 @@ def open_units(
     model = jobs.load(path).model
     if not (path / "sha256sums").exists():
         raise DataError(f"{path}: not finished; give the same `speechssl units` command again to go on")
-    return model.num_units or 0, model.rate_hz, ((name, units.frames()) for name, units in read_units(path))
+    rows = ((name, units.frames()) for name, units in read_units(path, reduced=reduced))
+    return model.num_units or 0, model.rate_hz, rows
 
 
 def _each_once(path: Any, utterances: "Iterator[tuple[str, np.ndarray]]") -> "Iterator[tuple[str, np.ndarray]]":

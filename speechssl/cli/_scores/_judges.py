@@ -62,6 +62,8 @@ class Dnsmos:
 
     def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
         """Samples beyond full scale are clipped."""
+        from speechssl.recognition.whisper import at_16k
+
         one, other = (self.package.run(at_16k(wav, rate).clip(-1, 1), sr=_RATE, return_df=False)["ovrl_mos"]
                       for wav in (real, made))  # fmt: skip
         self.found.append((float(one), float(other)))
@@ -76,46 +78,30 @@ class Recognition:
     """Character error rate of what faster-whisper hears, over all characters; case and punctuation do not count."""
 
     def __init__(self, text: str, model: str, language: str | None) -> None:
-        from pathlib import Path
-
         from speechssl.data.lines import read_lines
+        from speechssl.recognition.whisper import Whisper
 
-        package, self.jiwer = _load("faster_whisper", "--cer", "faster-whisper"), _load("jiwer", "--cer")
-        if not Path(model).is_dir():
-            raise ConfigError(f"--recognizer {model}: not a folder; no model is downloaded")
+        self.whisper, self.jiwer = Whisper.load(model, language=language), _load("jiwer", "--cer")
         self.texts = dict(line.split(" ", 1) for _, line in read_lines(text) if " " in line)
-        self.model, self.language = package.WhisperModel(model, device="cpu", compute_type="int8"), language
         self.heard: list[tuple[str, str, str]] = []
 
     def add(self, name: str, real: "np.ndarray", made: "np.ndarray", rate: int) -> None:
         """An utterance without text is an error."""
         if name not in self.texts:
             raise ConfigError(f"--cer: there is no text of utterance {name!r}")
-        self.heard.append((plain(self.texts[name]), self._hear(real, rate), self._hear(made, rate)))
+        heard = [plain(self.whisper(wav, rate)) for wav in (real, made)]
+        self.heard.append((plain(self.texts[name]), heard[0], heard[1]))
 
     def scores(self) -> dict[str, Any]:
         """`cer_real` and `cer_made`."""
         texts, real, made = map(list, zip(*self.heard, strict=True))
         return {"cer_real": self.jiwer.cer(texts, real), "cer_made": self.jiwer.cer(texts, made)}
 
-    def _hear(self, wav: "np.ndarray", rate: int) -> str:
-        parts, _ = self.model.transcribe(at_16k(wav, rate).astype("float32"), language=self.language)
-        return plain(" ".join(part.text for part in parts))
-
 
 def plain(text: str) -> str:
     """Lower case, letters and digits, single spaces."""
     kept = "".join(letter if letter.isalnum() else " " for letter in text.lower())
     return " ".join(kept.split())
-
-
-def at_16k(wav: "np.ndarray", rate: int) -> "np.ndarray":
-    """Resampled where it must be."""
-    if rate == _RATE:
-        return wav
-    import soxr
-
-    return soxr.resample(wav, rate, _RATE, quality="HQ")
 
 
 def _load(module: str, option: str, package: str = "") -> Any:

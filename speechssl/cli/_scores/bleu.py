@@ -3,15 +3,16 @@
 HYP and REF are files of lines `id word word ...` (`text` of speechssl translate or transcribe, Kaldi's `text`), or with
 --units of lines `id 17 4 ...`, or output folders of `speechssl units`; runs of one unit are merged on both sides.
 Computed by sacrebleu, whose signatures are printed along: texts with its tokenizer 13a, units as they are (unit-BLEU;
-of units there is no chrF). Both sides are brought to Unicode's composed form, single spaces and what --case and
---punctuation ask for. ASR-BLEU: HYP is what `speechssl transcribe` heard in translated speech. Intervals: percentiles
-of a bootstrap over utterances.
+of units there is no chrF). Both sides are brought to Unicode's composed form, single spaces and what --case,
+--punctuation and --numbers ask for. ASR-BLEU: HYP is what `speechssl transcribe` heard in translated speech. Intervals:
+percentiles of a bootstrap over utterances.
 
 Utterances that HYP lacks count as empty, and are reported; those that REF lacks are reported and not scored.
 exit code: 0 all scored, 1 one side lacks some, unless --allow-missing; 2 nothing scored. Needs sacrebleu.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("references", metavar="REF", help="what is right: the same of the same utterances")
     parser.add_argument("--units", action="store_true", help="both are units")
     parser.add_argument("--case", choices=("keep", "lower"), default="keep", help="default: keep")
-    parser.add_argument("--punctuation", choices=("keep", "remove"), default="keep",
-                        help="remove: all but apostrophes within words (default keep)")  # fmt: skip
+    parser.add_argument("--punctuation", choices=("keep", "remove", "all"), default="keep",
+                        help="remove: all but apostrophes within words; all: those, too (default keep)")  # fmt: skip
+    parser.add_argument("--numbers", choices=("keep", "english"), default="keep",
+                        help="english: those in figures become English words (default keep)")  # fmt: skip
     parser.add_argument("--draws", type=int, default=1000, metavar="R", help="of the bootstrap (default 1000)")
     parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -49,9 +52,9 @@ def bleu(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.draws < 2:
         raise ConfigError(f"--draws {args.draws}: an interval needs at least 2")
-    if args.units and (args.case != "keep" or args.punctuation != "keep"):
-        raise ConfigError("--case and --punctuation have no effect on units")
-    rules = TextRules(args.case, args.punctuation)
+    if args.units and {args.case, args.punctuation, args.numbers} != {"keep"}:
+        raise ConfigError("--case, --punctuation and --numbers have no effect on units")
+    rules = TextRules(args.case, args.punctuation, args.numbers)
     sides = [_units(Path(path)) if args.units else _texts(Path(path), rules)
              for path in (args.hypotheses, args.references)]  # fmt: skip
     found, right = sides
@@ -62,7 +65,7 @@ def bleu(args: argparse.Namespace) -> dict[str, Any]:
     scores = score([found.get(n, "") for n in names], [right[n] for n in names], units=args.units, draws=args.draws)
     return {**scores, "utterances": len(names), "empty": sum(not found.get(n) for n in names), "draws": args.draws,
             "missing": len(missing), "extra": len(extra), "examples_without": [*missing[:3], *extra[:3]],
-            "rules": {"unicode": "NFC", "case": args.case, "punctuation": args.punctuation}}  # fmt: skip
+            "rules": {"unicode": "NFC", **dataclasses.asdict(rules)}}  # fmt: skip
 
 
 def _texts(path: Path, rules: Any) -> dict[str, str]:

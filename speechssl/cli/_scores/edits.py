@@ -1,9 +1,11 @@
 """How much units change when the recording does. `speechssl score edits CLEAN CHANGED`.
 
 Both are output folders of `speechssl units`, or files of units, by the same unit model: CLEAN of recordings, CHANGED of
-the same ones stretched, shifted in pitch, reverberated or noisy, under the same ids.
+the same ones stretched, shifted in pitch, reverberated or noisy, under the same ids; or of two speakers who say the
+same, of whom CLEAN is the reference. Units of a normaliser are compared with those of its reference's unit model.
 Printed: the unit edit distance of arXiv:2209.15483 (edits between deduplicated units over frames, averaged over
-recordings), and the unit error rate (all edits over all deduplicated units).
+recordings; undefined where CLEAN is a normaliser's, whose units have no frames), and the unit error rate (all edits
+over all deduplicated units) with an interval of the bootstrap over utterances.
 """
 
 import argparse
@@ -19,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("changed", metavar="CHANGED", help="the same of changed recordings")
     parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
     parser.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
+    parser.add_argument("--draws", type=int, default=1000, metavar="R", help="of the bootstrap (default 1000)")
+    parser.add_argument("--level", type=float, default=0.95, metavar="L", help="of the interval (default 0.95)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
 
@@ -27,23 +32,31 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     from speechssl.cli._scores._output import deliver
 
-    row = edits(Path(args.clean), Path(args.changed), args.num_units)
+    row = edits(
+        Path(args.clean), Path(args.changed), args.num_units, draws=args.draws, level=args.level, seed=args.seed
+    )
     deliver(row, args, _lines(row), of=[args.clean, args.changed])
     return 1 if (row["clean_only"] or row["changed_only"]) and not args.allow_missing else 0
 
 
-def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
+def edits(
+    clean: Path, changed: Path, num_units: int | None, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> dict[str, Any]:
     """What is printed and stored; None for what is undefined."""
     import dataclasses
+    import math
+
+    import numpy as np
 
     from speechssl.cli._scores._input import open_units
     from speechssl.cli._scores._output import defined
     from speechssl.errors import DataError
     from speechssl.extract import job as jobs
     from speechssl.metrics.edits import EditCounts
+    from speechssl.metrics.word_errors import bootstrap
 
-    size, _, utterances = open_units(clean, num_units, None, any_rate=True)
-    other_size, _, other_utterances = open_units(changed, num_units, None, any_rate=True)
+    size, _, utterances = open_units(clean, num_units, None, any_rate=True, reduced=True)
+    other_size, _, other_utterances = open_units(changed, num_units, None, any_rate=True, reduced=True)
     models = {jobs.load(path).model.unit_model for path in (clean, changed) if path.is_dir()}
     if size != other_size or len(models) > 1:
         raise DataError(f"{clean} and {changed} have units of different models: their numbers mean different things")
@@ -55,20 +68,25 @@ def edits(clean: Path, changed: Path, num_units: int | None) -> dict[str, Any]:
             counts.add(units[name], other)
         else:
             changed_only.append(name)
-    if not counts.utterances:
+    if not counts.units:
         raise DataError(f"nothing to compare: {clean} has {len(units)} utterances, none with frames is in {changed}")
+    scores = counts.scores()
+    if clean.is_dir() and jobs.load(clean).model.reduced:
+        scores = dataclasses.replace(scores, ued=math.nan)
+    found = bootstrap(np.array(counts.edits), np.array(counts.units), num_draws=draws, level=level, seed=seed)
     clean_only = [name for name in units if name not in compared]
     return {
-        **defined(dataclasses.asdict(counts.scores())),
+        **defined({**dataclasses.asdict(scores), "low": found.low, "high": found.high}),
         "num_units": size, "clean_only": len(clean_only), "changed_only": len(changed_only),
         "examples_without": [*clean_only[:3], *changed_only[:3]],
     }  # fmt: skip
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
+    ued = "undefined" if row["ued"] is None else f"{row['ued']:.4f} of the frames"
     lines = [
-        f"unit edit distance  {row['ued']:.4f} of the frames",
-        f"unit error rate     {row['unit_error_rate']:.4f}",
+        f"unit edit distance  {ued}",
+        f"unit error rate     {row['unit_error_rate']:.4f} [{row['low']:.4f}, {row['high']:.4f}]",
         f"over                {row['utterances']} utterances, {row['edits']} edits of {row['units']} units",
     ]
     if row["examples_without"]:

