@@ -12,6 +12,7 @@ import soundfile
 from speechssl import cli
 from tests.egs.test_asr import run
 from tests.egs.test_local import EGS, python
+from tests.egs.test_resynth import loaded
 
 FILLETS, TUXPAINT = (EGS / name / "local" / "prepare_pairs.py" for name in ("fillets", "tuxpaint"))
 FLOORS = EGS / "utils" / "unit_floors.py"
@@ -56,6 +57,27 @@ def test_dialogues_become_pairs_and_no_level_or_line_is_in_two_parts(tmp_path: P
     assert not lines[0] & lines[1] and not (lines[0] | lines[1]) & lines[2]
     assert f"{29 - total} left out" in done.stdout
     assert python(FILLETS, "--corpus", tmp_path / "out", tmp_path / "none").returncode == 2
+
+
+def test_dialogues_of_one_language_are_found_with_their_texts_in_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {"cs": ("Ahoj!", "Kde jsi?", "Tady."), "nl": ("Hallo!", "Waar ben je?", "Hier."), "en": ("a", "b", "c")}
+    for language, said in texts.items():
+        script = tmp_path / "game" / "script" / "wreck" / f"dialogs_{language}.lua"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        lines = [f'dialogId("w-{place}", "font_big", "x")\ndialogStr("{line}")\n' for place, line in enumerate(said)]
+        script.write_text("\n".join(lines), encoding="utf-8")
+    sound = tmp_path / "game" / "sound" / "wreck"
+    for language, name in (("cs", "w-0"), ("nl", "w-0"), ("cs", "w-1"), ("nl", "w-2"), ("cs", "w-9")):
+        speak(sound / language / f"{name}.ogg")  # both have the first, nobody wrote down the last
+    monkeypatch.syspath_prepend(str(FILLETS.parent))  # as it is where a script is run
+    script = loaded(FILLETS.with_name("prepare_spoken.py"))
+    found = {half.id: half for half in script.find(tmp_path, "cs", "nl")}
+    assert set(found) == {"wreck-w-1", "wreck-w-2"}
+    assert (found["wreck-w-1"].recorded, found["wreck-w-1"].texts) == (0, ("Kde jsi?", "Waar ben je?"))
+    assert (found["wreck-w-2"].recorded, found["wreck-w-2"].texts) == (1, ("Tady.", "Hier."))
+    assert found["wreck-w-2"].path == sound / "nl" / "w-2.ogg"
 
 
 def test_captions_are_in_one_part_whatever_pictures_have_them(tmp_path: Path) -> None:
