@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
+from speechssl.data.batch_plan import Batching
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
 from speechssl.data.unit_batches import UnitBatches
 from speechssl.data.utterance import Utterance
@@ -165,6 +166,11 @@ def speaker_embeddings(source: str, spoken: dict[str, list[Utterance]]) -> Tenso
     if len({len(row) for row in found}) > 1:
         raise DataError(f"{source}: embeddings of {sorted({len(row) for row in found})} numbers")
     return torch.stack(found)
+
+
+def all_once(batching: Batching) -> Batching:
+    """The same with every utterance once, whatever its language: for validation."""
+    return dataclasses.replace(batching, balance=1.0)
 
 
 def count(model: nn.Module) -> int:

@@ -31,6 +31,7 @@ from recipes.ctc import Symbols, learn_symbols, tell
 from recipes.shared import (
     Common,
     Start,
+    all_once,
     begin_decoder,
     best_state,
     count,
@@ -137,7 +138,7 @@ def train(run: Run, group: Group) -> int:
     batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
     valid_batches = None
     if valid is not None:
-        valid_batches = UnitBatches(valid, run.data.batching, run.seed, group.rank, group.world)
+        valid_batches = UnitBatches(valid, all_once(run.data.batching), run.seed, group.rank, group.world)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="nll")  # fmt: skip
     if ended is None:
@@ -152,7 +153,7 @@ def train(run: Run, group: Group) -> int:
         model = finish(run, trained, vocabulary, data.models[0], told, facts)
         model.save(folder / "model")
         if valid is not None:
-            whole = UnitBatches(valid, run.data.batching, run.seed)
+            whole = UnitBatches(valid, all_once(run.data.batching), run.seed)
             result |= search_units(model.to(group.device).parts.model, whole, run.search, folder / "hypotheses.tsv",
                                    None if told is None else told.voices)  # fmt: skip
         (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from recipes.ctc import tell
-from recipes.shared import Common, best_state, count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, all_once, best_state, count, run_recipe, run_trainer, start_folder
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.unit_batches import UnitBatches, UnitSet
@@ -107,7 +107,7 @@ def pretrain(
     batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
     valid_batches = None
     if valid is not None:
-        valid_batches = UnitBatches(valid, run.data.batching, run.seed, group.rank, group.world)
+        valid_batches = UnitBatches(valid, all_once(run.data.batching), run.seed, group.rank, group.world)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="nll")  # fmt: skip
     if ended is None:

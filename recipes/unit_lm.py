@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recipes.shared import Common, run_recipe
+from recipes.shared import Common, all_once, run_recipe
 from recipes.unit_bart import Data, Kept, pretrain
 from speechssl import config
 from speechssl.data.unit_batches import UnitBatches
@@ -63,7 +63,7 @@ def measure(kept: Kept) -> dict[str, Any]:
         return {}
     objective, names = kept.objective.eval(), list(kept.run.data.train)
     sums, counts = [0.0] * len(names), [0] * len(names)
-    for loaded in UnitBatches(kept.valid, kept.run.data.batching, kept.run.seed).once():
+    for loaded in UnitBatches(kept.valid, all_once(kept.run.data.batching), kept.run.seed).once():
         batch = loaded.batch
         assert batch is not None and batch.labels is not None and batch.groups is not None
         for number in set(batch.groups.tolist()):

@@ -168,11 +168,10 @@ def test_fisher_is_cut_by_its_transcripts_one_channel_at_a_time(tmp_path: Path) 
     assert all(np.abs(wave).mean() > 0.05 for wave in waves.values()), "the channel that speaks"
 
 
-def test_fisher_goes_from_speech_to_the_table_with_the_papers_tasks(tmp_path: Path) -> None:
-    printed = run(EGS / "fisher" / "s2ut" / "run.sh", "--corpus", fisher(tmp_path / "corpus"), "--tiny", "true",
-                  "--data", tmp_path / "data", "--exp", tmp_path / "exp")  # fmt: skip
-    rows = printed[printed.index("| test: system") :].splitlines()
-    assert [row.split(" | ")[0] for row in rows[2:5]] == ["| scratch", "| frequent", "| random"]
+def test_fisher_is_trained_with_the_papers_tasks(tmp_path: Path) -> None:
+    run(EGS / "fisher" / "s2ut" / "run.sh", "--corpus", fisher(tmp_path / "corpus"), "--tiny", "true", "--data",
+        tmp_path / "data", "--exp", tmp_path / "exp", "--stop-stage", "3")  # fmt: skip
+    assert (tmp_path / "exp/tiny/train/scratch/model/card.json").exists()
     settings = tomllib.loads((tmp_path / "exp/tiny/train/scratch/config.toml").read_text())
     tasks = {task["name"]: (task["kind"], task["weight"]) for task in settings["settings"]["tasks"]}
     assert tasks == {
