@@ -79,6 +79,14 @@ def decoded(row: Row, audio: Path) -> Row:
     return replace(row, path=out)
 
 
+def stored(out: Path, name: str, samples: np.ndarray) -> Path:
+    """Where the samples [S] at 16 kHz lie now: OUT/audio/NAME.wav, as an absolute path."""
+    path = (out / "audio" / f"{name}.wav").resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(path, samples, RATE)
+    return path
+
+
 def samples_of(path: Path) -> np.ndarray:
     """Samples [S] at 16 kHz of a file, raw G.722 among them, which is known by its suffix. Raises AudioError."""
     return g722(path) if path.suffix == ".g722" else read(path, sample_rate=RATE).samples

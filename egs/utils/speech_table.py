@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A Markdown table of scores of speech: speech_table.py SCORES "ROW ..."
+"""A Markdown table of scores of speech: speech_table.py SCORES "ROW ..." ["COLUMN ..."]
 
-Of every row SCORES/ROW.json (of `speechssl score speech`), and what lies beside it as ROW.*.json, such as `speechssl
-score wer`'s.
+Of every row SCORES/ROW.json (of `speechssl score speech`), and what lies beside it as ROW.NAME.json, such as `speechssl
+score wer`'s. What several files of a row have is the last one's, and NAME_COLUMN each one's own. COLUMN: without, all.
 """
 
 import json
@@ -24,16 +24,19 @@ COLUMNS = {  # name in the file -> heading, factor, decimals
     "duration_error": ("duration error %", 100, 1),
     "duration_ratio": ("made / real in time", 1, 2),
     "similarity": ("speaker similarity", 1, 3),
+    "target_similarity": ("similarity to the target", 1, 3),
+    "source_similarity": ("similarity to the source", 1, 3),
     "dnsmos_made": ("DNSMOS", 1, 2),
     "cer_made": ("CER %", 100, 1),
     "cer": ("CER %", 100, 1),
+    "wer_wer": ("WER %", 100, 1),
 }
 
 
-def main(scores: Path, rows: list[str]) -> int:
+def main(scores: Path, rows: list[str], chosen: list[str]) -> int:
     """Print it, without columns that no row has."""
     found = {row: read(scores, row) for row in rows}
-    columns = {key: column for key, column in COLUMNS.items() if any(key in values for values in found.values())}
+    columns = {key: COLUMNS[key] for key in chosen if any(key in values for values in found.values())}
     print(f"| | {' | '.join(heading for heading, _, _ in columns.values())} |")
     print(f"|---|{'---:|' * len(columns)}")
     for row, values in found.items():
@@ -46,12 +49,15 @@ def main(scores: Path, rows: list[str]) -> int:
 def read(scores: Path, row: str) -> dict[str, Any]:
     """All numbers of a row; of an error rate with its counts the rate."""
     values: dict[str, Any] = {}
-    for path in (scores / f"{row}.json", *sorted(scores.glob(f"{row}.*.json"))):
-        values |= json.loads(path.read_text(encoding="utf-8"))
+    own, beside = scores / f"{row}.json", sorted(scores.glob(f"{row}.*.json"))
+    for path in [own, *beside] if own.exists() or not beside else beside:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name = path.stem.removeprefix(row).lstrip(".")
+        values |= found | ({f"{name}_{key}": value for key, value in found.items()} if name else {})
     return {key: value.get("rate") if isinstance(value, dict) else value for key, value in values.items()}
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4) or not set(sys.argv[3].split() if sys.argv[3:] else COLUMNS) <= set(COLUMNS):
         sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2].split()))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2].split(), sys.argv[3].split() if sys.argv[3:] else list(COLUMNS)))

@@ -79,6 +79,14 @@ def test_the_table_has_the_columns_that_there_are(tmp_path: Path) -> None:
         "| | bit/s | MCD dB | F0 correlation | CER % |", "|---|---:|---:|---:|---:|", "| real | - | 0.00 | - | - |",
         "| kept | 190 | 5.13 | 0.50 | 45.7 |",
     ]  # fmt: skip
+    for side, similarity in (("source", 0.25), ("target", 0.75)):
+        (tmp_path / f"as.{side}.json").write_text(json.dumps({"similarity": similarity, "mcd_db": 9.0}))
+    done = python(EGS / "utils" / "speech_table.py", tmp_path, "as kept", "target_similarity source_similarity")
+    assert done.stdout.splitlines() == [
+        "| | similarity to the target | similarity to the source |", "|---|---:|---:|", "| as | 0.750 | 0.250 |",
+        "| kept | - | - |",
+    ]  # fmt: skip
+    assert python(EGS / "utils" / "speech_table.py", tmp_path, "as", "similar").returncode == 1
 
 
 def test_mel_scores_are_of_the_decoder_and_the_inverted_mels_have_the_units_length(tmp_path: Path) -> None:

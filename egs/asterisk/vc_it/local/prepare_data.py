@@ -23,11 +23,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "utils"))
 
-from free_speech import RATE, g722
+from free_speech import RATE, g722, stored
 from kaldi_dir import write_dir
 
 from speechssl.audio import read
-from speechssl.audio import write as write_audio
 
 VOICES = {"carlo": ("it_IT_m_Carlo", "g722"), "paola": ("it_IT_f_Menardi", "wav")}
 BAND = 8_000  # samples a second that both are brought to
@@ -61,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         if lengths[-1] > args.apart * lengths[0]:
             apart += 1
             continue
-        usable[name] = {voice: stored(args.out, voice, name, wav) for voice, wav in recordings.items()}
+        usable[name] = {voice: stored(args.out, f"{voice}-{name}", wav) for voice, wav in recordings.items()}
     if len(usable) <= held:
         print(f"{args.prompts}: {len(both)} prompts of both voices, {len(usable)} of {args.shortest:g} s or more, and "
               f"{held} are to be held out; --download true fetches them", file=sys.stderr)  # fmt: skip
@@ -95,14 +94,6 @@ def narrow(path: Path) -> np.ndarray:
 
     wav = read(path, sample_rate=RATE).samples if path.suffix == ".wav" else g722(path).astype(np.float32) / 32768
     return soxr.resample(soxr.resample(wav, RATE, BAND), BAND, RATE)
-
-
-def stored(out: Path, voice: str, name: str, wav: np.ndarray) -> Path:
-    """Where the recording lies now."""
-    path = (out / "audio" / f"{voice}-{name}.wav").resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_audio(path, wav, RATE)
-    return path
 
 
 if __name__ == "__main__":
