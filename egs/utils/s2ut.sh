@@ -99,9 +99,9 @@ if at_stage 1 "target speech -> units"; then
   for part in "${parts[@]}"; do
     made_of="$data/pairs"
     if [ "$part" = "$train+said" ]; then made_of="$data/said-$train"; fi
-    once "$exp/units/$part" "$made_of" -- speechssl units "$(folder "$part" target)" --model "$units" --workers "$workers" --quiet -o "$exp/units/$part"
+    once "$exp/units/$part" "$made_of" -- in_part speechssl units "$(folder "$part" target)" --model "$units" --workers "$workers" --quiet -o "$exp/units/$part"
     if any_has unit || { [ "$part" = "$train" ] && any_has bart; }; then
-      once "$exp/units/$part-$source" "$made_of" -- speechssl units "$(folder "$part" source)" --model "$units" --workers "$workers" --quiet \
+      once "$exp/units/$part-$source" "$made_of" -- in_part speechssl units "$(folder "$part" source)" --model "$units" --workers "$workers" --quiet \
         -o "$exp/units/$part-$source"
     fi
   done
@@ -121,7 +121,7 @@ fi
 if at_stage 4 "$heard speech -> units${vocoder:+ -> speech}"; then
   for system in $systems; do
     source_of "$system"
-    once "$exp/translated/$system-$heard" "$exp/train/$system" -- speechssl translate "${input[@]}" --model "$exp/train/$system/model" \
+    once "$exp/translated/$system-$heard" "$exp/train/$system" -- in_part speechssl translate "${input[@]}" --model "$exp/train/$system/model" \
       --beam "$beam" ${vocoder:+--to speech --vocoder "$vocoder"} --device "$device" -o "$exp/translated/$system-$heard"
     hear "$system" "$exp/translated/$system-$heard/speech" "$exp/translated/$system-$heard"
   done

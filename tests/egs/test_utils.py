@@ -131,6 +131,19 @@ def test_a_step_that_failed_is_not_done_even_where_the_caller_handles_the_failur
     assert not (tmp_path / "exp" / "a.done").exists() and (tmp_path / "exp" / "a.begun").exists()
 
 
+@pytest.mark.parametrize(("code", "goes_on"), [(0, True), (1, True), (2, False), (3, False)])
+def test_what_was_done_in_part_goes_on_and_what_failed_does_not(tmp_path: Path, code: int, goes_on: bool) -> None:
+    (tmp_path / "in").write_text("1")
+    script = f'''set -euo pipefail
+. "{UTILS}/stages.sh"
+partly() {{ mkdir -p exp/a; return "$1"; }}
+once exp/a in -- in_part partly {code}
+echo behind
+'''
+    run = bash(script, cwd=tmp_path)
+    assert (run.returncode == 0) == ("behind" in run.stdout) == (tmp_path / "exp" / "a.done").exists() == goes_on
+
+
 ATTEMPTS = f"""set -euo pipefail
 . "{UTILS}/attempts.sh"
 train() {{

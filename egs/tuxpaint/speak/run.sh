@@ -36,7 +36,7 @@ if at_stage 0 "$corpus -> Kaldi data dirs of $one and $other"; then
 fi
 if at_stage 1 "speech -> units"; then
   for part in train valid test; do for language in $one $other; do
-    once "$exp/units/$part-$language" "$data" -- speechssl units "$data/$part/${side[$language]}" --model "$units" --workers "$workers" --quiet \
+    once "$exp/units/$part-$language" "$data" -- in_part speechssl units "$data/$part/${side[$language]}" --model "$units" --workers "$workers" --quiet \
       -o "$exp/units/$part-$language"
   done; done
 fi
@@ -56,7 +56,7 @@ fi
 if at_stage 4 "captions of test -> units and speech -> scores"; then
   for language in $one $other; do
     for system in $systems; do
-      once "$exp/spoken/$system-test-$language" "$exp/train/$system" -- speechssl speak "$data/test/${side[$language]}" --model "$exp/train/$system/model" \
+      once "$exp/spoken/$system-test-$language" "$exp/train/$system" -- in_part speechssl speak "$data/test/${side[$language]}" --model "$exp/train/$system/model" \
         --language "$language" --vocoder "${vocoder:-default}" --beam "$beam" --device "$device" "${bounds[@]}" \
         -o "$exp/spoken/$system-test-$language"
     done
