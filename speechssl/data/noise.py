@@ -36,8 +36,8 @@ class Noise:
 def noisy_batch(wav: Tensor, lengths: Tensor, seeds: Tensor, settings: Noise) -> Tensor:
     """wav [B, S] of lengths [B] with noise; padding is left as it is.
 
-    What is drawn for an utterance comes from its seed. Babble is never of the utterance itself: a batch of one, and
-    silence, get coloured noise or none.
+    What is drawn for an utterance comes from its seed; whose babble it is depends on the batch, as in `mixing`. Never
+    is it of the utterance itself: in a batch of one, and beside empty ones, noise is coloured in its place.
     """
     noisy, counts = wav.clone(), lengths.tolist()
     for row, (count, seed) in enumerate(zip(counts, seeds.tolist(), strict=True)):
