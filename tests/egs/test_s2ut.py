@@ -193,6 +193,6 @@ def test_systems_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
                              ("scratch no-such", "not of no-such")):  # fmt: skip
         done = subprocess.run([script, "--corpus", tmp_path, "--systems", systems], capture_output=True, text=True)
         assert done.returncode == 2 and message in done.stderr
-    done = subprocess.run([EGS / "fillets" / "s2ut_cs-nl" / "run.sh", "--corpus", tmp_path, "--systems", "ssl+aug"],
+    done = subprocess.run([EGS / "asterisk" / "s2ut" / "run.sh", "--corpus", tmp_path, "--systems", "ssl+aug"],
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 2 and "aug: this corpus has no" in done.stderr
