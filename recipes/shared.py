@@ -6,8 +6,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from speechssl import config, convert, encoders
 from speechssl.data.batch_plan import Batching
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.data.training_set import Batches
 from speechssl.data.unit_batches import UnitBatches
 from speechssl.data.utterance import Utterance
 from speechssl.decoders import transformer, unit_seq2seq
@@ -28,6 +30,8 @@ from speechssl.generation import decoder as decoders
 from speechssl.metrics.edits import edit_distance
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.initialize import initialize
+from speechssl.nn.lengths import valid_mask
+from speechssl.nn.mel import MelShape, centred_log_mel
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
@@ -37,6 +41,7 @@ from speechssl.units.card import find as find_unit_model
 from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
+_MEASURED = 20  # batches of which the mels' mean and scale are taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +171,29 @@ def speaker_embeddings(source: str, spoken: dict[str, list[Utterance]]) -> Tenso
     if len({len(row) for row in found}) > 1:
         raise DataError(f"{source}: embeddings of {sorted({len(row) for row in found})} numbers")
     return torch.stack(found)
+
+
+class Measured(Protocol):
+    """A module that normalises log mels [..., M] by these."""
+
+    mean: Tensor  # [M]
+    scale: Tensor  # [M]
+
+
+def measure_mels(into: Measured, shape: MelShape, batches: Batches) -> None:
+    """Mean and scale of each mel bin over the first batches."""
+    sums = torch.zeros(3, shape.num_mels, dtype=torch.float64)
+    for loaded in islice(batches.once(), _MEASURED):
+        if loaded.batch is None:
+            continue
+        frames = loaded.batch.lengths // shape.hop
+        mel = centred_log_mel(loaded.batch.wav, loaded.batch.lengths, int(frames.max()), shape).double()
+        values = mel[valid_mask(frames, mel.shape[1])]
+        sums += torch.stack([torch.full_like(sums[0], len(values)), values.sum(0), values.square().sum(0)])
+    count = sums[0].clamp_min(1)
+    mean = sums[1] / count
+    into.mean.copy_(mean)
+    into.scale.copy_((sums[2] / count - mean.square()).clamp_min(1e-4).sqrt())
 
 
 def all_once(batching: Batching) -> Batching:

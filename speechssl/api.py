@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from speechssl.generation.text_to_units import TextToUnits
     from speechssl.generation.unit_translator import UnitTranslator
     from speechssl.recognition.model import Recognizer
+    from speechssl.units.mel_converter import TrainedMelConverter
     from speechssl.units.mel_decoder import TrainedMelDecoder
     from speechssl.units.normalizer import UnitNormalizer
     from speechssl.units.vocoder import Vocoder
@@ -126,12 +127,17 @@ def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "
 
 def load_voice_converter(
     folder: str | Path, *, units: str | Path = "default", sampling: "Sampling | None" = None
-) -> "VoiceConverter":
-    """A unit vocoder or mel decoder that can be several people, with the model of its units.
+) -> "VoiceConverter | TrainedMelConverter":
+    """A unit vocoder or mel decoder that can be several people, with the model of its units; or a mel converter.
 
     `converter("source.wav", to="anna")` says the source in another voice: to is a speaker's name, a reference
-    recording, or an .npy file of an embedding, see `units.voice_conversion`. sampling: of a flow or diffusion.
+    recording, or an .npy file of an embedding, see `units.voice_conversion`. sampling: of a flow or diffusion. A mel
+    converter (recipes.stargan_vc) has no units and draws nothing; of recordings it takes those of its own speakers.
     """
-    from speechssl.units import voice_conversion
+    from speechssl.units import mel_converter, voice_conversion
 
+    if mel_converter.is_one(folder):
+        if units != "default" or sampling is not None:
+            raise ConfigError(f"{folder}: a mel converter has no units and no sampling")
+        return mel_converter.load(folder)
     return voice_conversion.load(folder, units=units, sampling=sampling)

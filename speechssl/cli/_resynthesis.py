@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from speechssl.units.vocoder import Vocoder
 
 
-def add_voice(parser: argparse.ArgumentParser) -> None:
-    """The output, the models, and how a mel decoder is decoded."""
+def add_voice(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveGroup":
+    """The output, the models, and how a mel decoder is decoded; returns the group of voices."""
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new data directory")
     parser.add_argument("--units", metavar="MODEL", help="unit model: a folder, or a built-in one (default: default)")
     voice = parser.add_mutually_exclusive_group()
@@ -36,6 +36,7 @@ def add_voice(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--f0", type=float, default=0.0, metavar="ST", help="semitones higher than the recording was")
     parser.add_argument("--speed", type=float, default=1.0, metavar="S", help="2: twice as fast (default 1)")
+    return voice
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
     speechssl convert-voice recordings/ --to anna --mel-decoder exp/mel/mel_decoder -o as_anna
     speechssl convert-voice recordings/ --to anna.wav --mel-decoder exp/mel/mel_decoder -o as_anna
     speechssl convert-voice data/test --to anna --vocoder exp/vocoder/vocoder --units exp/unit_model -o as_anna
+    speechssl convert-voice recordings/ --to anna --mel-converter exp/stargan_vc/mel_converter -o as_anna
 
 --to is a speaker that the voice was trained on (recipes.mel or recipes.vocoder with data.speakers=true); or a
 recording, or a folder of recordings, of somebody else, for mel decoders that were trained on speaker embeddings
@@ -16,6 +17,9 @@ sources, which is tracked otherwise.
 
     speechssl convert-voice recordings/ --to anna.wav --mel-decoder exp/prosody/mel_decoder --convert rhythm -o as_fast
 
+--mel-converter (recipes.stargan_vc) takes the mel of a recording to that of a speaker it was trained on, without units,
+spoken by Griffin-Lim. REF is then the speaker's name, for a mean style, or recordings of that speaker, for theirs.
+
 OUT is a Kaldi data dir of WAV files with the target as speaker. The voice must be one of the units' own model: its card
 holds the hash. The command goes on where it was when it is given again. Utterances that cannot be spoken are in
 OUT/failures.tsv with their reason. Without --convert rhythm durations stay the source's.
@@ -28,7 +32,7 @@ import argparse
 from speechssl.cli import _extraction, _resynthesis
 from speechssl.errors import ConfigError
 
-SUMMARY = "speech in the voice of another speaker, through units"
+SUMMARY = "speech in the voice of another speaker, through units or by a mel converter"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", required=True, metavar="REF", help="a speaker's name, a recording, or an .npy file")
     parser.add_argument("--convert", nargs="+", choices=("rhythm", "pitch", "speaker"), metavar="PART",
                         help="rhythm, pitch, speaker, of a mel decoder with prosody (default: all)")  # fmt: skip
-    _resynthesis.add_voice(parser)
+    voice = _resynthesis.add_voice(parser)
+    voice.add_argument("--mel-converter", metavar="MODEL", help="folder of a mel converter (StarGANv2-VC), no units")
     _resynthesis.add_running(parser)
 
 
@@ -50,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.units.voice_conversion import PARTS, convert_as, has_prosody, speak_as
 
     torch.set_num_threads(max(1, args.threads))
+    if args.mel_converter is not None:
+        return _convert_mels(args)
     loaded = _resynthesis.load_voice(args)
     if args.convert is not None or has_prosody(loaded):
         if args.speed != 1 or args.f0:
@@ -60,3 +67,16 @@ def run(args: argparse.Namespace) -> int:
     voice = speak_as(loaded, args.to, args.units or "default")
     speaking = Speaking(voice.name, args.speed, "kept", args.f0, args.precision)
     return _resynthesis.speak_all(args, voice, speaking)
+
+
+def _convert_mels(args: argparse.Namespace) -> int:
+    """Without units. ConfigError for options that mean nothing then."""
+    from speechssl.extract.resynthesis import Speaking
+    from speechssl.units import mel_converter
+
+    for name, default in (("convert", None), ("units", None), ("steps", None), ("guidance", None), ("seed", None),
+                          ("pitch", None), ("f0", 0.0), ("precision", "fp32")):  # fmt: skip
+        if getattr(args, name) != default:
+            raise ConfigError(f"--{name} has no effect on a mel converter")
+    voice = mel_converter.load(args.mel_converter).speak_as(args.to)
+    return _resynthesis.speak_all(args, voice, Speaking(voice.name, args.speed))

@@ -6,6 +6,7 @@ failures.tsv     recordings that could not be used, with their reason
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,8 +54,13 @@ class PitchFolder:
         speaker = self.card.speaker_of[self._row(name)]
         return self.card.speakers.get(speaker, Statistics(0.0, 1.0, 0))
 
-    def normalized(self, name: str, *, scaled: bool = True) -> NDArray[np.float32]:
-        """[T, 2]: normalised log F0 and voicing, see `pitch.normalized`; not scaled: log Hz from the speaker's mean."""
+    def normalized(self, name: str, *, scaled: bool = True, above_hz: float | None = None) -> NDArray[np.float32]:
+        """[T, 2]: normalised log F0 and voicing, see `pitch.normalized`; not scaled: log Hz from the speaker's mean.
+
+        above_hz: log Hz from there, whoever speaks.
+        """
+        if above_hz is not None:
+            return normalized(self.f0(name), Statistics(math.log(above_hz), 1.0, 0))
         of = self.statistics(name)
         return normalized(self.f0(name), of if scaled else replace(of, std=1.0))
 
@@ -111,13 +117,17 @@ class FramePitch:
         return self.values[self.starts[row] : self.starts[row + 1]]
 
     @classmethod
-    def read(cls, folder: Path, ids: Sequence[str], rate_hz: float, *, scaled: bool = True) -> "FramePitch":
+    def read(
+        cls, folder: Path, ids: Sequence[str], rate_hz: float, *, scaled: bool = True, above_hz: float | None = None
+    ) -> "FramePitch":
         """Of these utterances, see `PitchFolder.normalized`; DataError where none has pitch, or at another rate."""
         found = read(folder)
         if found.card.settings.rate_hz != rate_hz:
             raise DataError(f"{folder}: pitch at {found.card.settings.rate_hz:g} Hz, units have {rate_hz:g} a second")
         none = np.zeros((0, 2), np.float32)
-        parts = [found.normalized(name, scaled=scaled) if name in found.rows else none for name in ids]
+        parts = [
+            found.normalized(name, scaled=scaled, above_hz=above_hz) if name in found.rows else none for name in ids
+        ]
         if not any(map(len, parts)):
             raise DataError(f"{folder}: has pitch of none of the {len(ids)} utterances")
         return cls(

@@ -60,7 +60,7 @@ def open_training_set(
     corpus: Corpus, *, sample_rate: int, normalize: bool = False, labels: Path | None = None, rate_hz: float = 50.0,
     group_by: str | None = None, noise: Corpus | None = None, threads: int = 8, lengths: Lengths = "headers",
     augment: Drawing | None = None, encode: Encode | None = None, longest_s: float = math.inf,
-    pitch: Path | None = None, pitch_scaled: bool = True,
+    pitch: Path | None = None, pitch_scaled: bool = True, pitch_above_hz: float | None = None,
 ) -> TrainingSet:  # fmt: skip
     """Look at every recording's header; those that cannot be used go to `failures`.
 
@@ -68,7 +68,8 @@ def open_training_set(
     utt2dur). Batches are planned by it; what proves unreadable is found when its turn comes.
 
     labels: units per utterance at rate_hz, as `speechssl units` writes them (not merged); an utterance without labels
-    cannot be used; likewise pitch, a folder that `speechssl pitch` wrote (not scaled: with the speaker's own spread).
+    cannot be used; likewise pitch, a folder that `speechssl pitch` wrote (not scaled: with the speaker's own spread;
+    pitch_above_hz: from there, whoever speaks).
     group_by: the name of an extra value (such as "utt2lang"), or "speaker". augment: labels stay those of the recording
     as it is; a stretched one is out of step with them. encode: from an utterance's text to its targets; one that has
     none, or is longer than longest_s, cannot be used (see `data.targets`).
@@ -92,7 +93,8 @@ def open_training_set(
         seconds[[row for row, _ in without_target]] = 0
     frame_pitch = None
     if pitch is not None:
-        frame_pitch = FramePitch.read(pitch, [u.id for u in utterances], rate_hz, scaled=pitch_scaled)
+        frame_pitch = FramePitch.read(pitch, [u.id for u in utterances], rate_hz, scaled=pitch_scaled,
+                                      above_hz=pitch_above_hz)  # fmt: skip
         without = (seconds > 0) & (frame_pitch.counts == 0)
         failures += [(utterances[int(i)].id, "no pitch") for i in np.flatnonzero(without)]
         seconds[without] = 0

@@ -61,12 +61,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def follow(self, student: SpeechEncoder, decay: float) -> None:
         """mine ← decay * mine + (1 - decay) * the student's, in the parameters' own precision, float32 in training."""
-        theirs = dict(student.named_parameters())
-        for name, mine in self.encoder.named_parameters():
-            mine.lerp_(theirs[name], 1.0 if name.startswith(self.copied) else 1 - decay)
-        theirs = dict(student.named_buffers())
-        for name, mine in self.encoder.named_buffers():
-            mine.copy_(theirs[name])
+        follow(self.encoder, student, decay, copied=self.copied)
 
     @torch.no_grad()
     def targets(self, x: Tensor, lengths: Tensor, top: int) -> list[Tensor]:
@@ -78,6 +73,16 @@ class Teacher(nn.Module):
         valid = valid_or_none(lengths, x.shape[1])
         _, branches = run_blocks(self.encoder, x, valid)
         return [instance_norm(branch, valid) for branch in branches[-top:]]
+
+
+@torch.no_grad()
+def follow(mine: nn.Module, theirs: nn.Module, decay: float, *, copied: tuple[str, ...] = ()) -> None:
+    """Parameters of `mine` ← decay * mine + (1 - decay) * theirs; those in `copied` and buffers: theirs."""
+    parameters, buffers = dict(theirs.named_parameters()), dict(theirs.named_buffers())
+    for name, parameter in mine.named_parameters():
+        parameter.lerp_(parameters[name], 1.0 if copied and name.startswith(copied) else 1 - decay)
+    for name, buffer in mine.named_buffers():
+        buffer.copy_(buffers[name])
 
 
 def run_blocks(

@@ -4,6 +4,7 @@ B utterances, S samples, T frames, M mel bins.
 """
 
 import functools
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,31 @@ from speechssl.nn.conv import Moments
 from speechssl.nn.lengths import valid_mask, valid_or_none, zero_padding
 
 _FLOOR = 1e-10  # under the logarithm, of power: -100 dB of a full-scale signal
+_SYNTHESIS_FLOOR = 1e-4  # the same of mels that are to be spoken
+
+
+class MelShape(Protocol):
+    """What mels that are to be spoken are like: a config that has these."""
+
+    @property
+    def num_mels(self) -> int:
+        """M."""
+        ...
+
+    @property
+    def hop(self) -> int:
+        """Samples of a mel frame."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """Samples that a mel frame looks at."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        ...
 
 
 def log_mel(
@@ -33,6 +59,18 @@ def log_mel(
     power = torch.view_as_real(torch.fft.rfft(windows * shape, n=fft_length)).square().sum(-1)
     filters = mel_filters(num_mels, fft_length, sample_rate).to(wav.device, power.dtype)
     return (power @ filters).clamp_min(floor).log()[:, :num_frames]
+
+
+def centred_log_mel(wav: Tensor, lengths: Tensor, num_frames: int, shape: MelShape) -> Tensor:
+    """`log_mel` of which frame t looks at `shape.window` samples around the middle of its hop: mels to be spoken.
+
+    [B, num_frames, M] float32, whatever autocast says.
+    """
+    before = (shape.window - shape.hop) // 2
+    with torch.autocast(wav.device.type, enabled=False):
+        wav = F.pad(zero_padding(wav, valid_mask(lengths, wav.shape[1])), (before, 0))
+        return log_mel(wav, lengths + before, num_frames=num_frames, hop=shape.hop, window=shape.window,
+                       num_mels=shape.num_mels, sample_rate=shape.sample_rate, floor=_SYNTHESIS_FLOOR)  # fmt: skip
 
 
 def normalize_over_time(frames: Tensor, lengths: Tensor) -> Tensor:

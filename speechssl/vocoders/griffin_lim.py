@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from speechssl.errors import ConfigError, DataError
-from speechssl.nn.mel import mel_filters
-from speechssl.vocoders.mel_decoder import Config
+from speechssl.nn.mel import MelShape, mel_filters
 
 _UPDATES = 100
 
 
-def waveform(mel: np.ndarray, config: Config, *, iterations: int = 60, seed: int = 0) -> np.ndarray:
+def waveform(mel: np.ndarray, config: MelShape, *, iterations: int = 60, seed: int = 0) -> np.ndarray:
     """Samples [T * hop] float32 in -1..1 of natural log mels of power [T, M]. ConfigError without librosa.
 
     DataError for mels of another shape, and for none.

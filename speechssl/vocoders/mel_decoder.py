@@ -28,15 +28,14 @@ from torch import Tensor, nn
 from speechssl.data.batch import generator
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn import diffusion, flow_matching
-from speechssl.nn.lengths import valid_mask, zero_padding
-from speechssl.nn.mel import log_mel
+from speechssl.nn.lengths import zero_padding
+from speechssl.nn.mel import centred_log_mel
 from speechssl.nn.positional import StackedConvPosition
 from speechssl.nn.timed_transformer import TimedTransformer
 from speechssl.vocoders.prosody import Prosody
 from speechssl.vocoders.prosody import Settings as ProsodySettings
 
 Kind = Literal["regression", "flow", "diffusion"]
-_FLOOR = 1e-4  # of power under the logarithm
 _MOST = 1 << 20  # of any size
 
 
@@ -208,13 +207,9 @@ class MelDecoder(nn.Module):
 
     def patches(self, wav: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
         """Normalised log mels [B, num_frames, P] of wav [B, S] with lengths [B]."""
-        config = self.config
-        before, ratio = (config.window - config.hop) // 2, config.frames_per_unit
+        ratio = self.config.frames_per_unit
+        mel = centred_log_mel(wav, lengths, num_frames * ratio, self.config)
         with torch.autocast(wav.device.type, enabled=False):
-            valid = valid_mask(lengths, wav.shape[1])
-            mel = log_mel(F.pad(zero_padding(wav, valid), (before, 0)), lengths + before, num_frames=num_frames * ratio,
-                          hop=config.hop, window=config.window, num_mels=config.num_mels,
-                          sample_rate=config.sample_rate, floor=_FLOOR)  # fmt: skip
             return self.normalized(mel).unflatten(1, (num_frames, ratio)).flatten(2)
 
     def normalized(self, mel: Tensor) -> Tensor:
