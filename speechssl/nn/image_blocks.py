@@ -92,6 +92,19 @@ def mean_pool(x: Tensor, by: tuple[int, int]) -> Tensor:
     return sum(others, first) / (rows * columns)
 
 
+@torch.no_grad()
+def draw_weights(module: nn.Module) -> None:
+    """Weights of all convolutions and linear layers as arXiv:1912.01865, section B, has them: He's, no bias.
+
+    Its scaling vectors of AdaIN begin at one, which is gamma = 0 here.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
 class ImageEncoder(nn.Module):
     """An image to one vector: a convolution, blocks that halve both axes and double the channels, and a mean."""
 

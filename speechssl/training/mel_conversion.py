@@ -25,6 +25,7 @@ from speechssl.data.batch import Batch, generator
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn import conversion_losses as losses
 from speechssl.nn.ema import follow
+from speechssl.nn.image_blocks import draw_weights
 from speechssl.objectives import Outcome
 from speechssl.training.adversarial import held_fixed
 from speechssl.vocoders.mel_converter import Config as ConverterConfig
@@ -101,9 +102,13 @@ class Conversion(nn.Module):
         self.weights = weights
         self.converter = MelConverter(replace(config, reader=reader.config))
         self.converter.reader.load_state_dict(reader.state_dict())
+        for part in (self.converter.generator, self.converter.mapping, self.converter.style_encoder):
+            draw_weights(part)
         self.average = copy.deepcopy(self.converter).requires_grad_(False)
         self.discriminator = MelHeads(self.converter.config, channels=critic_channels, numbers=1)
         self.classifier = MelHeads(self.converter.config, channels=critic_channels, numbers=1)
+        draw_weights(self.discriminator)
+        draw_weights(self.classifier)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, batch: Batch) -> Outcome:

@@ -108,7 +108,7 @@ class Generator(nn.Module):
         x = self.stem(to_image(mel, self.config.fold, step))
         for block in self.encoder:
             x = block(x)
-        heard = F.pad(self.pitch(pitch.transpose(1, 2)), (0, -frames % step), "replicate")
+        heard = self.pitch(F.pad(pitch.transpose(1, 2), (0, -frames % step), "replicate"))
         heard = F.avg_pool1d(heard, step).unsqueeze(2).expand(-1, -1, x.shape[2], -1)
         x = torch.cat([x, heard.to(x.dtype)], 1)
         for block in self.decoder:
