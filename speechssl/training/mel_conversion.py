@@ -1,8 +1,8 @@
 """Training of a mel converter against a discriminator and a source classifier (StarGANv2-VC, arXiv:2107.10394).
 
 As in `training.adversarial` both players' losses come from one forward pass: the converter's with the critics'
-parameters held fixed, the critics' on what was converted as a constant. Targets are other utterances of the batch, of
-other speakers where there are any. The weights are those that the authors published, with which their paper's differ in
+parameters held fixed, the critics' on what was converted as a constant. Targets are utterances of the batch, of any of
+its speakers. The weights are those that the authors published, with which their paper's differ in
 three: 1 for speech and cycle, and for being taken for real (see `Losses`).
 
 differs: styles are drawn (mapping network) in one update and found in recordings (style encoder) in the next, where the
@@ -71,21 +71,30 @@ class Targets:
 
 
 def draw_targets(speakers: Tensor, seeds: Tensor, latent: int) -> Targets:
-    """Of speakers [B] and seeds [B] int64. A batch of one speaker converts to that one."""
-    rows, others, latents = [], [], []
+    """Of speakers [B] and seeds [B] int64: a speaker of the batch, which may be an utterance's own, and who says it.
+
+    Where targets are always others, two speakers are learned without styles: whoever it is becomes the other.
+    """
+    here, rows, others, latents = speakers.cpu(), [], [], []
     for number, seed in enumerate(seeds.tolist()):
         random = generator(seed)
-        strangers = torch.nonzero(speakers.cpu() != speakers[number].cpu()).flatten()
-        strangers = strangers if len(strangers) else torch.arange(len(seeds))
-        row = int(strangers[int(torch.randint(len(strangers), (), generator=random))])
-        same = torch.nonzero(speakers.cpu() == speakers[row].cpu()).flatten()
-        same = same[same != row] if len(same) > 1 else same
-        rows.append(row)
-        others.append(int(same[int(torch.randint(len(same), (), generator=random))]))
+        wanted = _one_of(here.unique(), random)
+        same = torch.nonzero(here == wanted).flatten()
+        rows.append(int(_one_of(_without(same, number), random)))
+        others.append(int(_one_of(_without(same, rows[-1]), random)))
         latents.append(torch.randn(2, latent, generator=random))
     device = speakers.device
     return Targets(torch.tensor(rows, device=device), torch.tensor(others, device=device),
                    torch.stack(latents, 1).to(device))  # fmt: skip
+
+
+def _one_of(values: Tensor, random: torch.Generator) -> Tensor:
+    return values[torch.randint(len(values), (), generator=random)]
+
+
+def _without(rows: Tensor, row: int) -> Tensor:
+    """All rows but this one, where there are others."""
+    return rows[rows != row] if len(rows) > 1 else rows
 
 
 class Conversion(nn.Module):
