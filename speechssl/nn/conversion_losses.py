@@ -1,6 +1,8 @@
 """Losses of StarGANv2-VC (arXiv:2107.10394, section 2.2): conversion of mels by adversaries, without pairs.
 
-What the discriminator, classifier and style encoder say comes in as it is; each function is one equation.
+What the discriminator, classifier and style encoder say comes in as it is; each function is one equation. The paper's
+text was not at hand: the forms were checked against the released code's, the equations' numbers are from memory.
+
 B utterances, T frames, M mel bins, N speakers, S numbers of a style, C channels.
 """
 

@@ -2,8 +2,7 @@
 
 As in `training.adversarial` both players' losses come from one forward pass: the converter's with the critics'
 parameters held fixed, the critics' on what was converted as a constant. Targets are utterances of the batch, of any of
-its speakers. The weights are those that the authors published, with which their paper's differ in
-three: 1 for speech and cycle, and for being taken for real (see `Losses`).
+its speakers. The weights are those of the settings that the authors published.
 
 differs: styles are drawn (mapping network) in one update and found in recordings (style encoder) in the next, where the
 released code does both in every one; both players step from the same state; an average of the converter's weights is
@@ -35,17 +34,17 @@ from speechssl.vocoders.mel_reader import MelReader
 
 @dataclass(frozen=True)
 class Losses:
-    """Weights. After each field: its name in the published settings, and the paper's value where it is another."""
+    """Weights. After each field: its name in the published settings, and its value there where it is another."""
 
-    adversarial: float = 2.0  # lambda_adv (1)
+    adversarial: float = 2.0  # lambda_adv
     source: float = 0.5  # lambda_adv_cls: the converter's, of the source classifier
     style: float = 1.0  # lambda_sty
     diversity: float = 1.0  # lambda_ds, taken away
     pitch: float = 5.0  # lambda_f0
-    speech: float = 0.0  # lambda_asr: 10 (1); needs a reader that hears units
+    speech: float = 0.0  # lambda_asr: 10; needs a reader that hears units
     norm: float = 1.0  # lambda_norm
     norm_bias: float = 0.5  # norm_bias
-    cycle: float = 5.0  # lambda_cyc (1)
+    cycle: float = 5.0  # lambda_cyc
     classifier: float = 0.1  # lambda_adv_cls of the critics
     classifier_from: int = 0  # update from which the source classifier takes part (adv_cls_epoch: 50 epochs)
     r1: float = 1.0  # lambda_reg
