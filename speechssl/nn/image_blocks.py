@@ -106,13 +106,16 @@ def draw_weights(module: nn.Module) -> None:
 
 
 class ImageEncoder(nn.Module):
-    """An image to one vector: a convolution, blocks that halve both axes and double the channels, and a mean."""
+    """An image to one vector: a convolution, blocks that halve both axes and double the channels, and a mean.
+
+    most: channels that there are at most.
+    """
 
     def __init__(self, inputs: int, channels: int, *, most: int, depth: int) -> None:
         super().__init__()
         sizes = [min(most, channels << level) for level in range(depth + 1)]
         self.outputs, self.smallest = sizes[-1], 1 << depth  # numbers of the vector; rows and columns it needs
-        self.stem = nn.Conv2d(inputs, channels, 3, padding=1)
+        self.stem = nn.Conv2d(inputs, sizes[0], 3, padding=1)
         self.blocks = nn.ModuleList(ImageBlock(one, two, resample=(2, 2)) for one, two in pairwise(sizes))
         self.last = nn.Conv2d(sizes[-1], sizes[-1], 5, padding=2)
 

@@ -90,7 +90,7 @@ class Generator(nn.Module):
         sizes = [min(config.most_channels, config.channels << level) for level in range(depth + 1)]
         middle, style = sizes[-1], config.style
         pairs = list(zip(sizes, sizes[1:], config.halvings, strict=False))
-        self.stem = nn.Conv2d(cells, config.channels, 3, padding=1)
+        self.stem = nn.Conv2d(cells, sizes[0], 3, padding=1)
         self.encoder = nn.ModuleList(ImageBlock(a, b, norm="instance", resample=by) for a, b, by in pairs)
         self.encoder.extend(ImageBlock(middle, middle, norm="instance") for _ in range(config.bottleneck))
         self.pitch = nn.Conv1d(config.reader.dim, told, 3, padding=1)
@@ -100,7 +100,7 @@ class Generator(nn.Module):
         self.decoder.append(ImageBlock(middle + told, middle, norm="style", style=style))
         self.decoder.extend(ImageBlock(b, a, norm="style", style=style, resample=by, up=True)
                             for a, b, by in reversed(pairs))  # fmt: skip
-        self.last = nn.Conv2d(config.channels, cells, 1)
+        self.last = nn.Conv2d(sizes[0], cells, 1)
 
     def forward(self, mel: Tensor, style: Tensor, pitch: Tensor) -> Tensor:
         """[B, T, M] of mel [B, T, M] in the style [B, S], told F0 features [B, T, C] of the reader."""

@@ -52,3 +52,4 @@ def test_an_image_encoder_doubles_channels_up_to_the_most_and_says_how_small_an_
     encoder = ImageEncoder(1, 2, most=6, depth=2)
     assert encoder.outputs == 6 and encoder.smallest == 4
     assert encoder(torch.randn(2, 1, 8, 4)).shape == (2, 6)
+    assert ImageEncoder(1, 8, most=6, depth=1)(torch.randn(2, 1, 8, 4)).shape == (2, 6)
