@@ -97,8 +97,9 @@ def test_nothing_to_tell_is_exit_code_2(argv: list[str], tmp_path: Path, capsys:
 
 
 def test_other_models_of_ours_say_what_their_card_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    card = {"format": "speechssl-unit-translator-1", "languages": ["cs", "nl"], "licence": "", "none": None, "many": list(range(9)),
-            "model": {"dropout": {"residual": 0.25}}, "sha256": "a" * 64, "name": "there and back"}  # fmt: skip
+    card = {"format": "speechssl-unit-translator-1", "languages": ["cs", "nl"], "licence": "", "none": None,
+            "many": list(range(9)), "model": {"dropout": {"residual": 0.25}}, "sha256": "a" * 64,
+            "name": "there and back"}  # fmt: skip
     (tmp_path / "card.json").write_text(json.dumps(card))
     code, out, _ = run(capsys, tmp_path)
     rows = dict(line.split(maxsplit=1) for line in out.splitlines())
