@@ -31,7 +31,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recipes.shared import Common, count, measure_mels, run_recipe, run_trainer, speaker_embeddings, start_folder
+from recipes.shared import (
+    MEASURED,
+    Common,
+    count,
+    measure_mels,
+    run_recipe,
+    run_trainer,
+    speaker_embeddings,
+    start_folder,
+)
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
@@ -48,7 +57,6 @@ from speechssl.vocoders.calibration import calibrate
 from speechssl.vocoders.mel_decoder import Kind
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
-_MEASURED = 20  # batches of which the spread of prosody is taken
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ def train(run: Run, group: Group) -> int:
         return 2
     trainer, result = ended
     if group.first:
-        seen = islice((loaded.batch for loaded in batches.once() if loaded.batch is not None), _MEASURED)
+        seen = islice((loaded.batch for loaded in batches.once() if loaded.batch is not None), MEASURED)
         if (found := calibrate(objective.cpu(), seen)) is not None:
             log.line(f"prosody: {found}")
         facts = {"recipe": "recipes.mel", "updates": trainer.update, "seed": run.seed, "hours": data.hours}

@@ -41,7 +41,7 @@ from speechssl.units.card import find as find_unit_model
 from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
-_MEASURED = 20  # batches of which the mels' mean and scale are taken
+MEASURED = 20  # batches of which the mels' mean and scale are taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +183,7 @@ class Measured(Protocol):
 def measure_mels(into: Measured, shape: MelShape, batches: Batches) -> None:
     """Mean and scale of each mel bin over the first batches."""
     sums = torch.zeros(3, shape.num_mels, dtype=torch.float64)
-    for loaded in islice(batches.once(), _MEASURED):
+    for loaded in islice(batches.once(), MEASURED):
         if loaded.batch is None:
             continue
         frames = loaded.batch.lengths // shape.hop
