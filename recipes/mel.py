@@ -30,8 +30,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recipes.shared import Common, count, run_recipe, run_trainer, speaker_embeddings, start_folder
+from recipes.shared import (
+    Common,
+    count,
+    mel_statistics,
+    run_recipe,
+    run_trainer,
+    speaker_embeddings,
+    start_folder,
+)
 from speechssl import config
+from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.speaker_embedding import NAME
@@ -46,7 +55,6 @@ from speechssl.units.vocoder import SpokenUnits
 from speechssl.vocoders.mel_decoder import Kind, MelDecoder
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
-_MEASURED = 20  # batches of which the mels' mean and scale are taken
 
 
 @dataclass(frozen=True)
@@ -110,7 +118,7 @@ def train(run: Run, group: Group) -> int:
             raise ConfigError(f"{run.data.valid} has other speakers than {run.data.train}")
         valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
     if not (folder / "checkpoints").is_dir():
-        measure(objective.decoder, batches, int(run.seed))
+        measure(objective.decoder, batches)
     told = "units" if objective.decoder.config.num_units else "soft units" if run.data.soft else "features"
     log.line(f"mel_{run.kind}: {count(objective) / 1e6:.2f} M parameters in training, of {told}")
     ended = run_trainer(run, objective, batches, valid, group=group, folder=folder, log=log, failures=data.failures)
@@ -175,28 +183,17 @@ def open_data(run: Run, spec: str, labels: str | None, model: UnitModel, pitch: 
                              group_by="speaker" if run.data.speakers else None)  # fmt: skip
 
 
-def measure(decoder: MelDecoder, batches: Batches, seed: int) -> None:
-    """Mean and scale of each mel bin over the first batches."""
-    ratio, bins, hop = decoder.config.frames_per_unit, decoder.config.num_mels, decoder.config.hop
-    sums = torch.zeros(3, bins, dtype=torch.float64)
-    for number, loaded in enumerate(batches.once()):
-        if number == _MEASURED:
-            break
-        if loaded.batch is not None:
-            sums += moments(decoder, loaded.batch.wav, loaded.batch.lengths, ratio * hop)
-    mean = sums[1] / sums[0].clamp_min(1)
+def measure(decoder: MelDecoder, batches: Batches) -> None:
+    """Mean and scale of each mel bin over the first batches, in whole units."""
+    ratio, hop = decoder.config.frames_per_unit, decoder.config.hop * decoder.config.frames_per_unit
+
+    def mels(batch: Batch) -> tuple[Tensor, Tensor]:
+        frames = batch.lengths // hop
+        return decoder.mels(decoder.patches(batch.wav, batch.lengths, int(frames.max()))), frames * ratio
+
+    mean, scale = mel_statistics(batches, mels)
     decoder.mean.copy_(mean)
-    decoder.scale.copy_((sums[2] / sums[0].clamp_min(1) - mean.square()).clamp_min(1e-4).sqrt())
-
-
-def moments(decoder: MelDecoder, wav: Tensor, lengths: Tensor, hop: int) -> Tensor:
-    """Count, sum and sum of squares [3, M] of the mels of wav [B, S] in whole units."""
-    frames = lengths // hop
-    mel = decoder.mels(decoder.patches(wav, lengths, int(frames.max()))).double()
-    real = torch.arange(mel.shape[1]) < (frames * decoder.config.frames_per_unit).unsqueeze(1)
-    values = mel[real]
-    return torch.stack([torch.full((mel.shape[2],), float(len(values)), dtype=torch.float64), values.sum(0),
-                        values.square().sum(0)])  # fmt: skip
+    decoder.scale.copy_(scale)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
+from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
+from speechssl.data.training_set import Batches
 from speechssl.data.unit_batches import UnitBatches
 from speechssl.data.utterance import Utterance
 from speechssl.decoders import transformer, unit_seq2seq
@@ -28,6 +30,7 @@ from speechssl.generation import decoder as decoders
 from speechssl.metrics.edits import edit_distance
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.initialize import initialize
+from speechssl.nn.lengths import valid_mask
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
@@ -37,6 +40,7 @@ from speechssl.units.card import find as find_unit_model
 from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
+_MEASURED = 20  # batches of which the mels' mean and scale are taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +170,31 @@ def speaker_embeddings(source: str, spoken: dict[str, list[Utterance]]) -> Tenso
     if len({len(row) for row in found}) > 1:
         raise DataError(f"{source}: embeddings of {sorted({len(row) for row in found})} numbers")
     return torch.stack(found)
+
+
+def check_crops(batching: Batching) -> None:
+    """ConfigError unless crops are of one length, as discriminators want them."""
+    if batching.min_s != batching.crop_s:
+        raise ConfigError(f"data.batching.min_s={batching.min_s} must be crop_s={batching.crop_s}: the discriminators "
+                          "want crops of one length")  # fmt: skip
+
+
+def mel_statistics(batches: Batches, mels: Callable[[Batch], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and scale [M] of each mel bin over the first batches.
+
+    mels: of a batch the mels [B, T, M], and how many frames [B] are real ones.
+    """
+    sums = torch.zeros(3, 1, dtype=torch.float64)
+    for number, loaded in enumerate(batches.once()):
+        if number == _MEASURED:
+            break
+        if loaded.batch is not None:
+            found, counts = mels(loaded.batch)
+            values = found.double()[valid_mask(counts, found.shape[1])]
+            sums = sums + torch.stack([torch.full((found.shape[2],), float(len(values)), dtype=torch.float64),
+                                       values.sum(0), values.square().sum(0)])  # fmt: skip
+    mean, square = sums[1:] / sums[0].clamp_min(1)
+    return mean.float(), (square - mean.square()).clamp_min(1e-4).sqrt().float()
 
 
 def all_once(batching: Batching) -> Batching:

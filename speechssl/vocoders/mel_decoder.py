@@ -28,15 +28,14 @@ from torch import Tensor, nn
 from speechssl.data.batch import generator
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn import diffusion, flow_matching
-from speechssl.nn.lengths import valid_mask, zero_padding
-from speechssl.nn.mel import log_mel
+from speechssl.nn.lengths import zero_padding
+from speechssl.nn.mel_definition import MelDefinition
 from speechssl.nn.positional import StackedConvPosition
 from speechssl.nn.timed_transformer import TimedTransformer
 from speechssl.vocoders.prosody import Prosody
 from speechssl.vocoders.prosody import Settings as ProsodySettings
 
 Kind = Literal["regression", "flow", "diffusion"]
-_FLOOR = 1e-4  # of power under the logarithm
 _MOST = 1 << 20  # of any size
 
 
@@ -103,6 +102,11 @@ class Config:
     def patch(self) -> int:
         """P."""
         return self.frames_per_unit * self.num_mels
+
+    @property
+    def mel_definition(self) -> MelDefinition:
+        """What its mels are."""
+        return MelDefinition(sample_rate=self.sample_rate, hop=self.hop, window=self.window, num_mels=self.num_mels)
 
 
 @dataclass(frozen=True)
@@ -208,13 +212,9 @@ class MelDecoder(nn.Module):
 
     def patches(self, wav: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
         """Normalised log mels [B, num_frames, P] of wav [B, S] with lengths [B]."""
-        config = self.config
-        before, ratio = (config.window - config.hop) // 2, config.frames_per_unit
+        ratio = self.config.frames_per_unit
         with torch.autocast(wav.device.type, enabled=False):
-            valid = valid_mask(lengths, wav.shape[1])
-            mel = log_mel(F.pad(zero_padding(wav, valid), (before, 0)), lengths + before, num_frames=num_frames * ratio,
-                          hop=config.hop, window=config.window, num_mels=config.num_mels,
-                          sample_rate=config.sample_rate, floor=_FLOOR)  # fmt: skip
+            mel = self.config.mel_definition.log_mels(wav, lengths, num_frames * ratio)
             return self.normalized(mel).unflatten(1, (num_frames, ratio)).flatten(2)
 
     def normalized(self, mel: Tensor) -> Tensor:

@@ -1,0 +1,5 @@
+"""stub"""
+from pathlib import Path
+from speechssl.vocoders.mel_vocoder import MelVocoder
+def load(folder: Path) -> MelVocoder:
+    raise NotImplementedError
