@@ -135,7 +135,7 @@ def begin(vocoder: MelVocoder, start: str) -> None:
     own = (vocoder.sample_rate, vocoder.config.generator, vocoder.config.last_slope)
     if own != (units.sample_rate, units.config.generator, units.config.last_slope):
         raise ConfigError(f"{start} is a unit vocoder of {units.sample_rate} Hz with the generator "
-                          f"{units.config.generator}: give vocoder the same generator, last_slope and rate")  # fmt: skip
+                          f"{units.config.generator}: give vocoder the same, and last_slope")  # fmt: skip
     taken = {name: value for name, value in units.generator.state_dict().items() if not name.startswith(_INPUT)}
     vocoder.generator.load_state_dict(vocoder.generator.state_dict() | taken)
 

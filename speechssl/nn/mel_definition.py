@@ -47,7 +47,9 @@ class MelDefinition:
         if not 4000 <= self.sample_rate <= 192_000:
             raise ConfigError(f"sample_rate must be 4000..192000 Hz, got {self.sample_rate}")
         if self.floor <= 0 or self.added < 0 or not 0 <= self.low_hz < self.top_hz <= self.sample_rate / 2:
-            raise ConfigError(f"mels need a floor above 0, and low_hz < high_hz <= {self.sample_rate / 2:g}, got {self}")
+            raise ConfigError(
+                f"mels need a floor above 0, and low_hz < high_hz <= {self.sample_rate / 2:g}, got {self}"
+            )
         if self.filters == "htk" and (self.low_hz or self.top_hz != self.sample_rate / 2):
             raise ConfigError("filters on HTK's scale are of all frequencies here: leave low_hz and high_hz out")
         if self.centre == "hop" and (self.window < self.hop or (self.window - self.hop) % 2):
@@ -104,6 +106,5 @@ class MelDefinition:
     def check(self, other: "MelDefinition", own: str, others: str) -> None:
         """DataError that names both, `own` and `others`, and how their mels differ, unless they are the same."""
         mine, theirs = (asdict(one) | {"fft": one.fft_length, "high_hz": one.top_hz} for one in (self, other))
-        if different := [name for name in mine if mine[name] != theirs[name]]:
-            raise DataError(f"{own} speaks other mels than {others} makes: "
-                            + ", ".join(f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in different))  # fmt: skip
+        if found := [f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in mine if mine[name] != theirs[name]]:
+            raise DataError(f"{own} speaks other mels than {others} makes: {', '.join(found)}")

@@ -71,7 +71,9 @@ class TrainedMelVocoder:
 
     def check(self, decoder: DecoderConfig, name: str) -> None:
         """DataError, with how they differ, unless the mels that a decoder of this name makes are the vocoder's."""
-        self.module.config.mels.check(decoder.mel_definition, f"mel vocoder {self.card.name!r}", f"mel decoder {name!r}")
+        self.module.config.mels.check(
+            decoder.mel_definition, f"mel vocoder {self.card.name!r}", f"mel decoder {name!r}"
+        )
 
     def accelerate(self, precision: Precision = "fp32") -> "TrainedMelVocoder":
         """As `units.vocoder.Vocoder.accelerate`."""
@@ -99,8 +101,8 @@ class CopySynthesis:
         """What decides the samples."""
         return f"copy synthesis {self.vocoder.identity}"
 
-    def hear(self, samples: np.ndarray) -> Tensor:
-        """Log mels [T, M] of samples [S]."""
+    def hear(self, model: object, samples: np.ndarray) -> Tensor:
+        """Log mels [T, M] of samples [S] at its rate; there is no unit model."""
         return self.vocoder.mels(samples)
 
     def __call__(

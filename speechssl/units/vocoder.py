@@ -169,8 +169,8 @@ class Vocoder:
 
 def no_fast_form(precision: Precision) -> ConfigError:
     """What to say where a generator cannot be accelerated."""
-    return ConfigError(f"no {precision} for this vocoder here: it needs a generator of kind wave with leaky ReLUs and a "
-                       "CPU that multiplies in bfloat16")  # fmt: skip
+    return ConfigError(f"no {precision} for this vocoder here: it needs a generator of kind wave with leaky ReLUs and "
+                       "a CPU that multiplies in bfloat16")  # fmt: skip
 
 
 def sha256(vocoder: UnitVocoder) -> str:

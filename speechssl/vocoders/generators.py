@@ -59,7 +59,7 @@ def parse(values: Mapping[str, Any]) -> Wave | Spectral:
 
 
 def build(dim: int, settings: Wave | Spectral, *, last_slope: float = 0.1) -> WaveGenerator | SpectralGenerator:
-    """A generator of frames of `dim` channels. last_slope: of the leaky ReLU before the last convolution, where it is."""
+    """A generator of frames of `dim` channels. last_slope: of the leaky ReLU before the last convolution."""
     if isinstance(settings, Spectral):
         if last_slope != 0.1:
             raise ConfigError("last_slope has no effect on this kind of generator")

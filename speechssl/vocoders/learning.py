@@ -32,7 +32,7 @@ class Learning(nn.Module, Generic[V]):
 
     def __init__(self, vocoder: V) -> None:
         super().__init__()
-        self.vocoder = vocoder
+        self.vocoder: V = vocoder
         if isinstance(vocoder.generator, WaveGenerator):
             add_weight_norm(vocoder.generator)
 

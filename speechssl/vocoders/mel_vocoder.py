@@ -50,7 +50,7 @@ class MelVocoder(FrameVocoder):
         self.generator = generators.build(bins * config.stacked, settings, last_slope=config.last_slope)
         if self.hop != hop:
             raise ConfigError(f"a generator that makes {self.hop} samples of a frame, for {config.stacked} mel frames "
-                              f"of {config.mels.hop} samples: set vocoder.stacked, mels.hop or the generator")  # fmt: skip
+                              f"of {config.mels.hop} samples: set stacked, mels.hop or the generator")  # fmt: skip
         self.register_buffer("mean", torch.zeros(bins))
         self.register_buffer("scale", torch.ones(bins))
 
