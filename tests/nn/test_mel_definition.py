@@ -68,11 +68,8 @@ def test_the_default_is_log_mel_around_the_middle_of_each_hop() -> None:
 
 def test_slaneys_filters_and_scale_are_librosas() -> None:
     librosa = pytest.importorskip("librosa")
-    for rate, fft, bands, low, high in (
-        (22050, 1024, 80, 0, 8000),
-        (16000, 1024, 80, 80, 7600),
-        (8000, 256, 20, 0, 4000),
-    ):
+    cases = ((22050, 1024, 80, 0, 8000), (16000, 1024, 80, 80, 7600), (8000, 256, 20, 0, 4000))
+    for rate, fft, bands, low, high in cases:
         expected = librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bands, fmin=low, fmax=high)
         np.testing.assert_allclose(slaney_filters(bands, fft, rate, low, high).T.numpy(), expected, atol=1e-7)
     hertz = torch.linspace(0, 8000, 50, dtype=torch.float64)

@@ -128,9 +128,9 @@ def test_a_damaged_folder_is_refused(damage: str, stored: Path, tmp_path: Path) 
     else:
         card["config"]["mels"]["floor"] = 1e-5
     (folder / "card.json").write_text(json.dumps(card))
-    with pytest.raises(CheckpointError, match="mel vocoder|sha256"):
+    with pytest.raises(CheckpointError, match=r"mel vocoder|sha256"):
         folders.load(folder)
-    with pytest.raises(CheckpointError, match="recipes.mel_vocoder"):
+    with pytest.raises(CheckpointError, match=r"recipes\.mel_vocoder"):
         folders.load(tmp_path)
 
 
@@ -141,9 +141,9 @@ def test_what_are_no_mels_is_refused(given: Tensor, stored: Path) -> None:
 
 
 def test_a_generator_of_another_hop_is_refused() -> None:
-    with pytest.raises(ConfigError, match="20 samples of a frame, for 2 mel frames of 20 samples"):
+    with pytest.raises(ConfigError, match=r"20 samples of a frame, for 2 mel"):
         MelVocoder(Config(MELS, stacked=2, generator=WAVE))
-    with pytest.raises(ConfigError, match="1..64"):
+    with pytest.raises(ConfigError, match=r"1\.\.64"):
         Config(stacked=0)
     with pytest.raises(ConfigError, match="last_slope"):
         MelVocoder(Config(MELS, stacked=3, generator=SPECTRAL, last_slope=0.01))
@@ -165,7 +165,7 @@ def test_a_decoders_mels_are_spoken_by_a_vocoder_of_the_same_and_by_no_other(sto
     other = folders.load(stored)
     folders.save(tmp_path / "other", MelVocoder(Config(MelDefinition(hop=20, window=128, num_mels=6), 1, WAVE)))
     other = folders.load(tmp_path / "other")
-    with pytest.raises(DataError, match="mel vocoder 'mel vocoder' speaks .* 'a decoder' makes: window 128, not 64"):
+    with pytest.raises(DataError, match=r"mel vocoder 'mel vocoder' speaks .* 'a decoder' makes: window 128, not 64"):
         MelVoice(decoder, vocoder=other)
 
 
