@@ -24,6 +24,7 @@ refused.
 import json
 import sys
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from recipes.shared import (
+    MEASURED,
     Common,
     count,
     mel_statistics,
@@ -52,6 +54,7 @@ from speechssl.training.distributed import Group
 from speechssl.units import mel_decoder as files
 from speechssl.units.model import UnitModel
 from speechssl.units.vocoder import SpokenUnits
+from speechssl.vocoders.calibration import calibrate
 from speechssl.vocoders.mel_decoder import Kind, MelDecoder
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
@@ -126,6 +129,9 @@ def train(run: Run, group: Group) -> int:
         return 2
     trainer, result = ended
     if group.first:
+        seen = islice((loaded.batch for loaded in batches.once() if loaded.batch is not None), MEASURED)
+        if (found := calibrate(objective.cpu(), seen)) is not None:
+            log.line(f"prosody: {found}")
         facts = {"recipe": "recipes.mel", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         name = run.name or f"mel_{run.kind}, {trainer.update} updates, seed {run.seed}"
         card = files.save(folder / "mel_decoder", objective.decoder.cpu(), units, layer=model.layer, name=name,

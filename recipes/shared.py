@@ -40,7 +40,7 @@ from speechssl.units.card import find as find_unit_model
 from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
-_MEASURED = 20  # batches of which the mels' mean and scale are taken
+MEASURED = 20  # batches of which the mels' mean and scale are taken, and the spread of prosody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def mel_statistics(batches: Batches, mels: Callable[[Batch], tuple[Tensor, Tenso
     """
     sums = torch.zeros(3, 1, dtype=torch.float64)
     for number, loaded in enumerate(batches.once()):
-        if number == _MEASURED:
+        if number == MEASURED:
             break
         if loaded.batch is not None:
             found, counts = mels(loaded.batch)

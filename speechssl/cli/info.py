@@ -1,10 +1,11 @@
-"""What an encoder, unit model, unit normaliser, k-means or translator is: sizes, rate, normalisation, hash, advice.
+"""What an encoder, unit model, k-means, recogniser, vocoder or any other model is: sizes, rate, hash, advice.
 
     speechssl info hubert-base-ls960          # what is known of it; more once it is in the cache
     speechssl info hubert_base_ls960.pt       # any checkpoint that `convert` reads
     speechssl info exp/units/model            # a unit model, or a unit normaliser
     speechssl info exp/bpe                    # a piece model
     speechssl info exp/s2ut/model             # a translator, or fairseq's file of one
+    speechssl info exp/ctc/recognizer         # a recogniser; a vocoder, a mel decoder: any model folder of ours
     speechssl info --known                    # the released checkpoints that have a short name
 
 Names are looked up without the network unless --download is given.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speechssl.convert.known import KnownCheckpoint
 
-SUMMARY = "what an encoder, unit model or translator is"
+SUMMARY = "what an encoder, unit model, recogniser, vocoder or translator is"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,9 +59,10 @@ def _known() -> tuple[list[dict[str, Any]], list[str]]:
 def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     from pathlib import Path
 
+    from speechssl.cli import _card_report
     from speechssl.convert import known
     from speechssl.errors import CheckpointError
-    from speechssl.units.card import is_normalizer
+    from speechssl.units.card import FORMAT, is_normalizer
     from speechssl.units.piece_card import MODEL_FILE
 
     path = Path(args.what).expanduser()
@@ -70,6 +72,9 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         return _normalizer(path)
     if (translator := _translator(path)) is not None:
         return translator
+    own = _card_report.card_format(path)
+    if own is not None and own.startswith("speechssl-") and own != FORMAT:
+        return _card_report.describe(path, own)
     if (path / "card.json").is_file() or (args.what == "default" and not path.exists()):
         return _unit_model(args.what)
     if path.exists():

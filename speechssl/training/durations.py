@@ -1,7 +1,8 @@
 """Learning how long units last: a vocoder's duration predictor, from units alone.
 
 differs: the released vocoders learn it together with the waveform, from crops; here the embeddings of a trained vocoder
-stay as they are and whole utterances are seen, so that every run of units has its true length.
+stay as they are and whole utterances are seen, so that every run of units has its true length; and at the end all
+predictions are shifted so that speech is as long as it was in training, where theirs comes out too short.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechssl.errors import ConfigError, DataError
 from speechssl.units.units import Units
 from speechssl.vocoders.durations import Settings as DurationSettings
-from speechssl.vocoders.durations import duration_loss, whole_frames
+from speechssl.vocoders.durations import duration_loss, shift_to_total, whole_frames
 from speechssl.vocoders.unit_vocoder import UnitVocoder
 
 
@@ -73,7 +74,18 @@ def learn(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
-    return taught.eval().requires_grad_(False), losses
+    taught.eval().requires_grad_(False)
+    calibrate(taught, runs)
+    return taught, losses
+
+
+@torch.inference_mode()
+def calibrate(vocoder: UnitVocoder, runs: Sequence[Units]) -> None:
+    """Shifts a vocoder's predictions so that deduplicated `runs` last as long as they do, in all."""
+    assert vocoder.durations is not None
+    predicted = torch.cat([vocoder.durations(vocoder.units(torch.from_numpy(one.ids)[None]))[0] for one in runs])
+    durations = torch.from_numpy(np.concatenate([one.durations for one in runs]))
+    vocoder.durations.adjust(1.0, shift_to_total(predicted, durations))
 
 
 @torch.inference_mode()
@@ -84,13 +96,16 @@ def score(vocoder: UnitVocoder, units: Sequence[Units]) -> DurationScores:
 
 
 def floor(train: Sequence[Units], units: Sequence[Units]) -> DurationScores:
-    """What every unit's own mean of log(1 + frames) over `train` gives: a predictor that sees no context."""
+    """What every unit's own mean of log(1 + frames) over `train` gives, shifted alike: a predictor without context."""
     runs = [one.dedup() for one in train]
     ids, logs = np.concatenate([one.ids for one in runs]), np.log1p(np.concatenate([one.durations for one in runs]))
     size = max((one.size for one in runs), default=0)
     counts = np.bincount(ids, minlength=size)
     means = np.where(counts > 0, np.bincount(ids, logs, minlength=size) / np.maximum(counts, 1), logs.mean())
-    frames = whole_frames(torch.from_numpy(means)).numpy()
+    shift = shift_to_total(
+        torch.from_numpy(means[ids]), torch.from_numpy(np.concatenate([one.durations for one in runs]))
+    )
+    frames = whole_frames(torch.from_numpy(means) + shift).numpy()
     return compare([(frames[one.ids], one.durations) for one in (found.dedup() for found in units) if len(one)])
 
 

@@ -14,10 +14,10 @@ from speechssl.data.noise import Noise, noisy_batch
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn.lengths import valid_mask, zero_padding
 from speechssl.nn.prediction import frame_labels
-from speechssl.nn.runs import over_frames, runs_of
+from speechssl.nn.runs import Runs, over_frames, runs_of
 from speechssl.nn.speech_encoder import SpeechEncoder
 from speechssl.vocoders.mel_decoder import Config, Kind, MelDecoder
-from speechssl.vocoders.prosody import Prosody, contours_of, prosody_losses
+from speechssl.vocoders.prosody import Contours, Predicted, Prosody, contours_of, prosody_losses
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,15 @@ def example(learner: MelLearner, batch: Batch) -> Example:
     A decoder with prosody is given that of the recordings, and learns to predict it. DataError without labels where the
     decoder has units, and without pitch where it has prosody; ConfigError for an encoder of another rate.
     """
+    decoder, found = learner.decoder, content_and_mel(learner, batch)
+    speakers = batch.groups if decoder.speakers is not None else None
+    if decoder.prosody is not None:
+        return _with_prosody(decoder, decoder.prosody, found, speakers, batch.pitch)
+    return replace(found, condition=decoder.condition(found.condition, speakers))
+
+
+def content_and_mel(learner: MelLearner, batch: Batch) -> Example:
+    """`example` without speakers and prosody: in place of a condition units [B, T], or features [B, T, C]."""
     decoder, encoder = learner.decoder, learner.encoder
     config = decoder.config
     hop = config.hop * config.frames_per_unit
@@ -114,28 +123,32 @@ def example(learner: MelLearner, batch: Batch) -> Example:
             heard = replace(batch, wav=noisy_batch(batch.wav, batch.lengths, batch.seeds, noise))
         content = features(encoder, learner.config.layer, heard)[:, :frames]
         content = zero_padding(content if learner.soft is None else learner.soft(content), valid)
-    speakers = batch.groups if decoder.speakers is not None else None
-    mel = zero_padding(decoder.patches(batch.wav, batch.lengths, frames), valid)
-    if decoder.prosody is not None:
-        return _with_prosody(decoder, decoder.prosody, Example(content, mel, valid), speakers, batch.pitch)
-    return Example(decoder.condition(content, speakers), mel, valid)
+    return Example(content, zero_padding(decoder.patches(batch.wav, batch.lengths, frames), valid), valid)
 
 
 def _with_prosody(
     decoder: MelDecoder, prosody: Prosody, of: Example, speakers: Tensor | None, pitch: Tensor | None
 ) -> Example:
     """The example of units [B, T], in place of a condition, with what is heard in its mels and in pitch [B, T, 2]."""
-    if pitch is None:
-        raise DataError("this mel decoder learns prosody: give data.pitch, an output of speechssl pitch")
-    runs = runs_of(of.condition, of.valid)
-    contours = contours_of(pitch, decoder.mels(of.mel), runs)
-    predicted = prosody.predict(decoder.content(runs.ids), prosody.embed(of.mel, of.valid), runs.valid)
+    runs, contours, predicted = heard_and_predicted(decoder, prosody, of, pitch)
     losses = prosody_losses(predicted, contours, runs)
     count = runs.valid.sum().clamp_min(1)
     heard = speakers if prosody.speaker is None else prosody.embed_speaker(of.mel, of.valid)
     condition = decoder.condition(of.condition, heard, over_frames(prosody.inputs(contours), runs))
     return replace(of, condition=condition, aside=sum(losses.values(), torch.zeros(())).to(of.mel),
                    scalars={name: loss.detach() / count for name, loss in losses.items()})  # fmt: skip
+
+
+def heard_and_predicted(
+    decoder: MelDecoder, prosody: Prosody, of: Example, pitch: Tensor | None
+) -> tuple[Runs, Contours, Predicted]:
+    """The runs of units [B, T] that `of` has in place of a condition, their prosody, and what is predicted of it."""
+    if pitch is None:
+        raise DataError("this mel decoder learns prosody: give data.pitch, an output of speechssl pitch")
+    runs = runs_of(of.condition, of.valid)
+    contours = contours_of(pitch, decoder.mels(of.mel), runs)
+    embedded = prosody.embed(of.mel, of.valid)
+    return runs, contours, prosody.predict(decoder.content(runs.ids), embedded, runs.valid)
 
 
 @torch.no_grad()

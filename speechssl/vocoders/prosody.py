@@ -10,6 +10,8 @@ over the frames of each run of one unit (pitch over voiced ones). So how high a 
 speaker embedding has to tell, and how it moves is prosody, as in the paper. In training the synthesizer is given the
 recording's own, and the embeddings are of that very recording; nothing tells who or what is alike.
 
+Squared errors leave durations too short and contours too flat; `vocoders.calibration` mends that after training.
+
 differs: the paper has one encoder for rhythm and one for pitch and energy, on frames of a frozen wav2vec 2.0; here one
 mel is heard for both, by convolutions. It gives bins of F0 (Hz) their probabilities; here the predictor is FastSpeech
 2's, by squared errors, and what the synthesizer sees is a bump over bins of semitones, as there. The paper's speaker
@@ -32,7 +34,7 @@ from speechssl.vocoders.durations import Settings as PredictorSettings
 from speechssl.vocoders.durations import VariancePredictor, whole_frames
 
 SEMITONES = 12 / math.log(2)  # of a natural logarithm of F0
-_SCALES = (4.0, 3.0)  # pitch in semitones and log energy, about as far as they vary: what the predictor says as 1
+SCALES = (4.0, 3.0)  # pitch in semitones and log energy, about as far as they vary: what the predictor says as 1
 _MOST = 1 << 16
 
 
@@ -75,7 +77,7 @@ class Predicted:
 
     durations: Tensor  # [B, N] log(1 + frames)
     voicing: Tensor  # [B, N] logit
-    contours: Tensor  # [B, N, 2] pitch and energy over `_SCALES`
+    contours: Tensor  # [B, N, 2] pitch and energy over `SCALES`
 
     def frames(self) -> Tensor:
         """[B, N] int64, at least one each."""
@@ -84,7 +86,7 @@ class Predicted:
     def contour(self) -> Contours:
         """As they are to be spoken: voiced or not, nothing between."""
         voiced = (self.voicing > 0).float()
-        pitch, energy = (self.contours.float() * self.contours.new_tensor(_SCALES).float()).unbind(-1)
+        pitch, energy = (self.contours.float() * self.contours.new_tensor(SCALES).float()).unbind(-1)
         return Contours(pitch * voiced, voiced, energy)
 
 
@@ -99,7 +101,7 @@ class Prosody(nn.Module):
         self.told = nn.Linear(settings.embedding, dim)
         self.durations = VariancePredictor(dim, settings.predictor)
         self.voicing = VariancePredictor(dim, settings.predictor)
-        self.contours = VariancePredictor(dim, settings.predictor, len(_SCALES))
+        self.contours = VariancePredictor(dim, settings.predictor, len(SCALES))
 
     def embed(self, mel: Tensor, valid: Tensor | None = None) -> Tensor:
         """The prosody of utterances, [B, E] of normalised mels [B, T, P]; valid [B, T] are real frames (None: all)."""
@@ -122,7 +124,7 @@ class Prosody(nn.Module):
         bins = torch.linspace(-reach, reach, self.settings.bins, device=wide.device)
         bumps = torch.exp(-(wide.clamp(-reach, reach) - bins).square() / (2 * self.settings.width**2))
         voicing = contours.voicing.float().unsqueeze(-1)
-        return torch.cat([bumps * (voicing > 0), voicing, contours.energy.float().unsqueeze(-1) / _SCALES[1]], -1)
+        return torch.cat([bumps * (voicing > 0), voicing, contours.energy.float().unsqueeze(-1) / SCALES[1]], -1)
 
 
 def _embedded(encoder: VariancePredictor, mel: Tensor, valid: Tensor | None) -> Tensor:
@@ -168,7 +170,7 @@ def prosody_losses(predicted: Predicted, contours: Contours, runs: Runs) -> dict
     its own scale; the cross entropy of voicing.
     """
     pitch, energy = (predicted.contours.float() - torch.stack([contours.pitch, contours.energy], 2)
-                     / predicted.contours.new_tensor(_SCALES).float()).square().unbind(2)  # fmt: skip
+                     / predicted.contours.new_tensor(SCALES).float()).square().unbind(2)  # fmt: skip
     voicing = F.binary_cross_entropy_with_logits(predicted.voicing.float(), contours.voicing.float(), reduction="none")
     durations = (predicted.durations.float() - runs.durations.float().log1p()).square()
     errors = {"duration": durations, "pitch": pitch * contours.voicing, "voicing": voicing, "energy": energy}

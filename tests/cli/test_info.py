@@ -94,3 +94,24 @@ def test_nothing_to_tell_is_exit_code_2(argv: list[str], tmp_path: Path, capsys:
     code, out, err = run(capsys, *(a.format(tmp=tmp_path) for a in argv))
     assert (code, out) == (2, "")
     assert err.startswith("speechssl info: ")
+
+
+def test_other_models_of_ours_say_what_their_card_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = {"format": "speechssl-unit-translator-1", "languages": ["cs", "nl"], "licence": "", "none": None,
+            "many": list(range(9)), "model": {"dropout": {"residual": 0.25}}, "sha256": "a" * 64,
+            "name": "there and back"}  # fmt: skip
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    code, out, _ = run(capsys, tmp_path)
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0 and list(rows)[:3] == ["kind", "name", "sha256"]
+    assert (
+        rows["kind"] == "unit translator" and rows["model.dropout.residual"] == "0.25" and rows["languages"] == "cs, nl"
+    )
+    assert rows["many"].endswith("7, ... (9)") and not {"licence", "none", "format"} & set(rows)
+    values = json.loads(run(capsys, tmp_path, "--json")[1])
+    assert values["kind"] == "unit translator" and values["many"] == list(range(9))
+
+
+def test_the_built_in_vocoder_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, Path(speechssl.__file__).parent / "assets" / "vocoder")
+    assert code == 0 and "vocoder" in out.splitlines()[0] and "Kerstin" in out

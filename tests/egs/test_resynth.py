@@ -66,7 +66,7 @@ def test_sentences_become_three_data_dirs_without_overlap(corpus: Path, tmp_path
 
 def test_griffin_lim_gives_the_mels_back_and_the_length() -> None:
     librosa = pytest.importorskip("librosa")
-    script = loaded(LOCAL / "griffin_lim.py")
+    script = loaded(EGS / "utils" / "griffin_lim.py")
     time = np.arange(8001) / 16000
     wave = 0.3 * np.sin(2 * np.pi * 220 * time) + 0.1 * np.sin(2 * np.pi * 1500 * time)
     found = script.inverted(wave.astype(np.float32), 30)

@@ -15,7 +15,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "utils"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from kaldi_dir import write_dir
 
