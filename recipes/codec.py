@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, check_crops, count, run_recipe, run_trainer, start_folder
 from speechssl.codecs.learning import Learning, Settings
 from speechssl.codecs.model import Codec
 from speechssl.codecs.model import Config as CodecConfig
@@ -45,9 +45,7 @@ class Data:
 
     def __post_init__(self) -> None:
         """Discriminators judge crops of one length."""
-        if self.batching.min_s != self.batching.crop_s:
-            raise ConfigError(f"data.batching.min_s={self.batching.min_s} must be crop_s={self.batching.crop_s}: the "
-                              "discriminators want crops of one length")  # fmt: skip
+        check_crops(self.batching)
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,14 @@ from recipes.shared import (
     MEASURED,
     Common,
     count,
-    measure_mels,
+    mel_statistics,
     run_recipe,
     run_trainer,
     speaker_embeddings,
     start_folder,
 )
 from speechssl import config
+from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.speaker_embedding import NAME
@@ -54,7 +55,7 @@ from speechssl.units import mel_decoder as files
 from speechssl.units.model import UnitModel
 from speechssl.units.vocoder import SpokenUnits
 from speechssl.vocoders.calibration import calibrate
-from speechssl.vocoders.mel_decoder import Kind
+from speechssl.vocoders.mel_decoder import Kind, MelDecoder
 
 _OBJECTIVES: dict[Kind, Any] = {"regression": mel_regression, "flow": mel_flow, "diffusion": mel_diffusion}
 
@@ -120,7 +121,7 @@ def train(run: Run, group: Group) -> int:
             raise ConfigError(f"{run.data.valid} has other speakers than {run.data.train}")
         valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
     if not (folder / "checkpoints").is_dir():
-        measure_mels(objective.decoder, objective.decoder.config, batches)
+        measure(objective.decoder, batches)
     told = "units" if objective.decoder.config.num_units else "soft units" if run.data.soft else "features"
     log.line(f"mel_{run.kind}: {count(objective) / 1e6:.2f} M parameters in training, of {told}")
     ended = run_trainer(run, objective, batches, valid, group=group, folder=folder, log=log, failures=data.failures)
@@ -186,6 +187,19 @@ def open_data(run: Run, spec: str, labels: str | None, model: UnitModel, pitch: 
                              labels=None if labels is None else Path(labels), rate_hz=model.rate_hz,
                              pitch=None if pitch is None else Path(pitch), pitch_scaled=False,
                              group_by="speaker" if run.data.speakers else None)  # fmt: skip
+
+
+def measure(decoder: MelDecoder, batches: Batches) -> None:
+    """Mean and scale of each mel bin over the first batches, in whole units."""
+    ratio, hop = decoder.config.frames_per_unit, decoder.config.hop * decoder.config.frames_per_unit
+
+    def mels(batch: Batch) -> tuple[Tensor, Tensor]:
+        frames = batch.lengths // hop
+        return decoder.mels(decoder.patches(batch.wav, batch.lengths, int(frames.max()))), frames * ratio
+
+    mean, scale = mel_statistics(batches, mels)
+    decoder.mean.copy_(mean)
+    decoder.scale.copy_(scale)
 
 
 if __name__ == "__main__":

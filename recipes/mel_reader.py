@@ -17,9 +17,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from recipes.shared import Common, count, measure_mels, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, count, mel_statistics, run_recipe, run_trainer, start_folder
 from speechssl.data import pitch_files
+from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
@@ -28,7 +30,7 @@ from speechssl.training.distributed import Group
 from speechssl.training.mel_reading import Reading
 from speechssl.units import mel_converter as folders
 from speechssl.units.vocoder import SpokenUnits
-from speechssl.vocoders.mel_reader import MIDDLE_HZ
+from speechssl.vocoders.mel_reader import MIDDLE_HZ, MelReader
 from speechssl.vocoders.mel_reader import Config as ReaderConfig
 
 
@@ -85,7 +87,7 @@ def train(run: Run, group: Group) -> int:
         found = open_data(run, run.data.valid, run.data.valid_pitch or run.data.pitch, labels, rate_hz)
         valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
     if not (folder / "checkpoints").is_dir():
-        measure_mels(objective.reader, own, batches)
+        measure(objective.reader, batches)
     log.line(f"mel reader: {count(objective) / 1e6:.2f} M parameters, F0 and {own.num_units} units")
     ended = run_trainer(run, objective, batches, valid, group=group, folder=folder, log=log, failures=data.failures)
     if ended is None:
@@ -99,6 +101,18 @@ def train(run: Run, group: Group) -> int:
         (folder / "result.json").write_text(text + "\n", encoding="utf-8")
         log.line(f"mel reader in {folder / 'mel_reader'}")
     return 0
+
+
+def measure(reader: MelReader, batches: Batches) -> None:
+    """Mean and scale of each mel bin over the first batches."""
+
+    def mels(batch: Batch) -> tuple[Tensor, Tensor]:
+        frames = batch.lengths // reader.config.hop
+        return reader.mels(batch.wav, batch.lengths, int(frames.max())), frames
+
+    mean, scale = mel_statistics(batches, mels)
+    reader.mean.copy_(mean)
+    reader.scale.copy_(scale)
 
 
 def open_data(run: Run, spec: str, pitch: str, labels: str | None, rate_hz: float) -> TrainingSet:

@@ -6,15 +6,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from speechssl import config, convert, encoders
+from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
 from speechssl.data.training_set import Batches
@@ -31,7 +31,6 @@ from speechssl.metrics.edits import edit_distance
 from speechssl.nn.adaptor import Config as AdaptorConfig
 from speechssl.nn.initialize import initialize
 from speechssl.nn.lengths import valid_mask
-from speechssl.nn.mel import MelShape, centred_log_mel
 from speechssl.training import best as kept
 from speechssl.training.distributed import Group, joined
 from speechssl.training.log import Log
@@ -41,7 +40,7 @@ from speechssl.units.card import find as find_unit_model
 from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
-MEASURED = 20  # batches of which the mels' mean and scale are taken
+MEASURED = 20  # batches of which the mels' mean and scale are taken, and the spread of prosody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,27 +172,29 @@ def speaker_embeddings(source: str, spoken: dict[str, list[Utterance]]) -> Tenso
     return torch.stack(found)
 
 
-class Measured(Protocol):
-    """A module that normalises log mels [..., M] by these."""
+def check_crops(batching: Batching) -> None:
+    """ConfigError unless crops are of one length, as discriminators want them."""
+    if batching.min_s != batching.crop_s:
+        raise ConfigError(f"data.batching.min_s={batching.min_s} must be crop_s={batching.crop_s}: the discriminators "
+                          "want crops of one length")  # fmt: skip
 
-    mean: Tensor  # [M]
-    scale: Tensor  # [M]
 
+def mel_statistics(batches: Batches, mels: Callable[[Batch], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean and scale [M] of each mel bin over the first batches.
 
-def measure_mels(into: Measured, shape: MelShape, batches: Batches) -> None:
-    """Mean and scale of each mel bin over the first batches."""
-    sums = torch.zeros(3, shape.num_mels, dtype=torch.float64)
-    for loaded in islice(batches.once(), MEASURED):
-        if loaded.batch is None:
-            continue
-        frames = loaded.batch.lengths // shape.hop
-        mel = centred_log_mel(loaded.batch.wav, loaded.batch.lengths, int(frames.max()), shape).double()
-        values = mel[valid_mask(frames, mel.shape[1])]
-        sums += torch.stack([torch.full_like(sums[0], len(values)), values.sum(0), values.square().sum(0)])
-    count = sums[0].clamp_min(1)
-    mean = sums[1] / count
-    into.mean.copy_(mean)
-    into.scale.copy_((sums[2] / count - mean.square()).clamp_min(1e-4).sqrt())
+    mels: of a batch the mels [B, T, M], and how many frames [B] are real ones.
+    """
+    sums = torch.zeros(3, 1, dtype=torch.float64)
+    for number, loaded in enumerate(batches.once()):
+        if number == MEASURED:
+            break
+        if loaded.batch is not None:
+            found, counts = mels(loaded.batch)
+            values = found.double()[valid_mask(counts, found.shape[1])]
+            sums = sums + torch.stack([torch.full((found.shape[2],), float(len(values)), dtype=torch.float64),
+                                       values.sum(0), values.square().sum(0)])  # fmt: skip
+    mean, square = sums[1:] / sums[0].clamp_min(1)
+    return mean.float(), (square - mean.square()).clamp_min(1e-4).sqrt().float()
 
 
 def all_once(batching: Batching) -> Batching:

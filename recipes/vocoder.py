@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, check_crops, count, run_recipe, run_trainer, start_folder
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.pitch_files import read as read_pitch
@@ -61,9 +61,7 @@ class Data:
 
     def __post_init__(self) -> None:
         """Discriminators judge crops of one length."""
-        if self.batching.min_s != self.batching.crop_s:
-            raise ConfigError(f"data.batching.min_s={self.batching.min_s} must be crop_s={self.batching.crop_s}: the "
-                              "discriminators want crops of one length")  # fmt: skip
+        check_crops(self.batching)
         if self.valid is None and (self.valid_labels or self.valid_pitch):
             raise ConfigError("data.valid_labels and data.valid_pitch have no effect without data.valid")
 

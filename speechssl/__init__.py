@@ -14,6 +14,7 @@ _PUBLIC = {
     "load_codec": "speechssl.api",
     "load_encoder": "speechssl.api",
     "load_mel_decoder": "speechssl.api",
+    "load_mel_vocoder": "speechssl.api",
     "load_recognizer": "speechssl.api",
     "load_text_to_units": "speechssl.api",
     "load_translator": "speechssl.api",

@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from speechssl.recognition.model import Recognizer
     from speechssl.units.mel_converter import TrainedMelConverter
     from speechssl.units.mel_decoder import TrainedMelDecoder
+    from speechssl.units.mel_vocoder import TrainedMelVocoder
     from speechssl.units.normalizer import UnitNormalizer
     from speechssl.units.vocoder import Vocoder
     from speechssl.units.voice_conversion import VoiceConverter
     from speechssl.vocoders.mel_decoder import Sampling
 
-__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_recognizer",
-           "load_text_to_units", "load_translator", "load_unit_model", "load_vocoder", "load_voice_converter",
-           "read_audio"]  # fmt: skip
+__all__ = ["Audio", "Pretrained", "UnitModel", "load_codec", "load_encoder", "load_mel_decoder", "load_mel_vocoder",
+           "load_recognizer", "load_text_to_units", "load_translator", "load_unit_model", "load_vocoder",
+           "load_voice_converter", "read_audio"]  # fmt: skip
 
 
 def load_encoder(spec: str | Path, *, offline: bool = False) -> Pretrained:
@@ -79,6 +80,16 @@ def load_mel_decoder(folder: str | Path) -> "TrainedMelDecoder":
     from speechssl.units import mel_decoder
 
     return mel_decoder.load(folder)
+
+
+def load_mel_vocoder(folder: str | Path, *, precision: Literal["fp32", "bf16"] = "fp32") -> "TrainedMelVocoder":
+    """A vocoder of mels that recipes.mel_vocoder made, or a released HiFi-GAN: log mels [T, bins] to their waveform.
+
+    `mels` gives its log mels of samples. precision: on a CPU; bf16 is about twice as fast, for HiFi-GAN's generator.
+    """
+    from speechssl.units import mel_vocoder
+
+    return mel_vocoder.load(folder).accelerate(precision)
 
 
 def load_recognizer(spec: str | Path, *, language: str | None = None) -> "Recognizer":
@@ -126,18 +137,20 @@ def load_vocoder(folder: str | Path = "default", *, precision: Literal["fp32", "
 
 
 def load_voice_converter(
-    folder: str | Path, *, units: str | Path = "default", sampling: "Sampling | None" = None
-) -> "VoiceConverter | TrainedMelConverter":
+    folder: str | Path, *, units: str | Path = "default", sampling: "Sampling | None" = None,
+    mel_vocoder: str | Path | None = None,
+) -> "VoiceConverter | TrainedMelConverter":  # fmt: skip
     """A unit vocoder or mel decoder that can be several people, with the model of its units; or a mel converter.
 
     `converter("source.wav", to="anna")` says the source in another voice: to is a speaker's name, a reference
-    recording, or an .npy file of an embedding, see `units.voice_conversion`. sampling: of a flow or diffusion. A mel
-    converter (recipes.stargan_vc) has no units and draws nothing; of recordings it takes those of its own speakers.
+    recording, or an .npy file of an embedding, see `units.voice_conversion`. sampling: of a flow or diffusion.
+    mel_vocoder: the folder of a vocoder of its mels, in place of Griffin-Lim. A mel converter (recipes.stargan_vc) has
+    no units and draws nothing; of recordings it takes those of its own speakers.
     """
     from speechssl.units import mel_converter, voice_conversion
 
     if mel_converter.is_one(folder):
         if units != "default" or sampling is not None:
             raise ConfigError(f"{folder}: a mel converter has no units and no sampling")
-        return mel_converter.load(folder)
-    return voice_conversion.load(folder, units=units, sampling=sampling)
+        return mel_converter.load(folder, None if mel_vocoder is None else load_mel_vocoder(mel_vocoder))
+    return voice_conversion.load(folder, units=units, sampling=sampling, mel_vocoder=mel_vocoder)

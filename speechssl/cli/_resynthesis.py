@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from speechssl.data.utterance import Utterance
     from speechssl.extract.resynthesis import Speaking, Voice
+    from speechssl.units.mel_vocoder import CopySynthesis
     from speechssl.units.mel_voice import MelVoice
     from speechssl.units.units import Units
     from speechssl.units.vocoder import Vocoder
@@ -28,6 +29,7 @@ def add_voice(parser: argparse.ArgumentParser) -> "argparse._MutuallyExclusiveGr
     voice.add_argument("--vocoder", metavar="MODEL",
                        help="folder of a unit vocoder (default: the built-in one, a German voice)")  # fmt: skip
     voice.add_argument("--mel-decoder", metavar="MODEL", help="folder of a mel decoder, spoken by Griffin-Lim")
+    parser.add_argument("--mel-vocoder", metavar="MODEL", help="folder of a vocoder of mels, in place of Griffin-Lim")
     parser.add_argument("--steps", type=int, metavar="N", help="of a flow or diffusion mel decoder (default 16)")
     parser.add_argument("--guidance", type=float, metavar="G", help="of one that was trained for it (default 0)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the noise of a flow or diffusion (default 0)")
@@ -49,8 +51,8 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 
 
 def load_voice(args: argparse.Namespace) -> "Vocoder | MelVoice":
-    """The vocoder, or the mel decoder with Griffin-Lim. ConfigError for options without effect."""
-    from speechssl.units import mel_decoder, vocoder
+    """The vocoder, or the mel decoder with what is behind it. ConfigError for options without effect."""
+    from speechssl.units import mel_decoder, mel_vocoder, vocoder
     from speechssl.units.mel_voice import MelVoice
     from speechssl.vocoders.mel_decoder import Sampling
 
@@ -58,13 +60,30 @@ def load_voice(args: argparse.Namespace) -> "Vocoder | MelVoice":
     if args.mel_decoder is None:
         if given:
             raise ConfigError(f"--{next(iter(given))} has no effect on a unit vocoder")
+        if args.mel_vocoder is not None:
+            raise ConfigError("--mel-vocoder speaks the mels of a decoder: give --mel-decoder, too")
         return vocoder.load(args.vocoder or "default").accelerate(args.precision)
-    if args.precision != "fp32":
-        raise ConfigError("--precision has no effect on a mel decoder")
+    behind = None
+    if args.mel_vocoder is not None:
+        behind = mel_vocoder.load(args.mel_vocoder).accelerate(args.precision)
+    elif args.precision != "fp32":
+        raise ConfigError("--precision has no effect on a mel decoder without --mel-vocoder")
     decoder = mel_decoder.load(args.mel_decoder)
     if given and decoder.card.config.kind == "regression":
         raise ConfigError(f"--{next(iter(given))} has no effect on a regression")
-    return MelVoice(decoder, Sampling(**given))
+    return MelVoice(decoder, Sampling(**given), vocoder=behind)
+
+
+def load_copy(args: argparse.Namespace) -> "CopySynthesis | None":
+    """The vocoder of mels by itself, where nothing stands before it. ConfigError for options without effect."""
+    from speechssl.units import mel_vocoder
+
+    if args.mel_vocoder is None or args.mel_decoder is not None:
+        return None
+    options = ("vocoder", "units", "steps", "guidance", "seed")
+    if others := [name for name in options if getattr(args, name) is not None]:
+        raise ConfigError(f"--{others[0]} has no effect on copy synthesis (--mel-vocoder without --mel-decoder)")
+    return mel_vocoder.CopySynthesis(mel_vocoder.load(args.mel_vocoder).accelerate(args.precision))
 
 
 def speak_all(
@@ -74,10 +93,12 @@ def speak_all(
     """Speak the whole input and report; the exit code. speak: of recordings and their units, see `resynthesize`."""
     import dataclasses
     import json
+    from functools import partial
     from pathlib import Path
 
     from speechssl.data import pitch_files
     from speechssl.extract import resynthesis
+    from speechssl.units.mel_vocoder import CopySynthesis
     from speechssl.units.model import UnitModel
 
     pitch = None if args.pitch is None or speak is not None else pitch_files.read(args.pitch)
@@ -89,10 +110,14 @@ def speak_all(
             raise ConfigError("--units has no effect on an output folder of speechssl units, which knows its model")
         claimed = resynthesis.identity(folder, resynthesis.unit_model_of(folder), voice, speaking, pitch)
         spoken = resynthesis.of_units(folder)
+    elif isinstance(voice, CopySynthesis):
+        corpus = _extraction.open_input(args)
+        claimed = resynthesis.identity(corpus, "", voice, speaking, pitch)
+        spoken = resynthesis.of_corpus(corpus, partial(voice.hear, None), sample_rate=voice.sample_rate)
     else:
         model, corpus = UnitModel.load(args.units or "default"), _extraction.open_input(args)
         claimed = resynthesis.identity(corpus, model.hash, voice, speaking, pitch)
-        spoken = resynthesis.of_corpus(corpus, model, voice)
+        spoken = resynthesis.of_corpus(corpus, partial(voice.hear, model), sample_rate=model.sample_rate)
     show = not args.quiet and sys.stderr.isatty()
     report = resynthesis.resynthesize(spoken, args.output, voice, speaking, claimed, pitch=pitch,
                                       beat=_show if show else lambda done: None, speak=speak)  # fmt: skip

@@ -10,6 +10,9 @@ recording, or a folder of recordings, of somebody else, for mel decoders that we
 (data.embeddings=resemblyzer, pip install resemblyzer) or on prompts (a flow or diffusion with settings.prompt_share and
 without speakers: it goes on from the first 3 s of the first recording); or an .npy file of an embedding.
 
+--mel-vocoder behind a mel decoder or converter: a vocoder of the same mels (recipes.mel_vocoder) in place of
+Griffin-Lim.
+
 --convert: of a mel decoder with prosody (recipes/conf/tiny_prosody.toml) any of rhythm (how long each unit lasts),
 pitch (how F0 and loudness move) and speaker (who speaks, and how high), each on its own; what is left out stays the
 source's. REF is a recording then, or a folder of one speaker's. --pitch DIR (of speechssl pitch) says the F0 of the
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--{'f0' if args.f0 else 'speed'} has no effect where prosody is converted")
         pitch = None if args.pitch is None else pitch_files.read(args.pitch)
         target = convert_as(loaded, args.to, args.convert or PARTS, pitch)
-        return _resynthesis.speak_all(args, target, Speaking(target.speaker), target.speak)
+        return _resynthesis.speak_all(args, target, Speaking(target.speaker, precision=args.precision), target.speak)
     voice = speak_as(loaded, args.to, args.units or "default")
     speaking = Speaking(voice.name, args.speed, "kept", args.f0, args.precision)
     return _resynthesis.speak_all(args, voice, speaking)
@@ -72,11 +75,16 @@ def run(args: argparse.Namespace) -> int:
 def _convert_mels(args: argparse.Namespace) -> int:
     """Without units. ConfigError for options that mean nothing then."""
     from speechssl.extract.resynthesis import Speaking
-    from speechssl.units import mel_converter
+    from speechssl.units import mel_converter, mel_vocoder
 
     for name, default in (("convert", None), ("units", None), ("steps", None), ("guidance", None), ("seed", None),
-                          ("pitch", None), ("f0", 0.0), ("precision", "fp32")):  # fmt: skip
+                          ("pitch", None), ("f0", 0.0)):  # fmt: skip
         if getattr(args, name) != default:
             raise ConfigError(f"--{name} has no effect on a mel converter")
-    voice = mel_converter.load(args.mel_converter).speak_as(args.to)
-    return _resynthesis.speak_all(args, voice, Speaking(voice.name, args.speed))
+    behind = None
+    if args.mel_vocoder is not None:
+        behind = mel_vocoder.load(args.mel_vocoder).accelerate(args.precision)
+    elif args.precision != "fp32":
+        raise ConfigError("--precision has no effect on a mel converter without --mel-vocoder")
+    voice = mel_converter.load(args.mel_converter, behind).speak_as(args.to)
+    return _resynthesis.speak_all(args, voice, Speaking(voice.name, args.speed, precision=args.precision))

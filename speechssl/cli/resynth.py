@@ -11,6 +11,13 @@ given again. Utterances that cannot be spoken are in OUT/failures.tsv with their
 from features or soft units of speech needs recordings. A flow or a diffusion is decoded in --steps, from noise of
 --seed, with --guidance away from what it says without content.
 
+--mel-vocoder behind it: a vocoder of the same mels (recipes.mel_vocoder) in place of Griffin-Lim. By itself it makes
+recordings again of their own mels (copy synthesis: what a vocoder alone loses); a released HiFi-GAN of mels, of Hugging
+Face's SpeechT5HifiGan or the original, does that, too.
+
+    speechssl resynth exp/units --mel-decoder exp/mel/mel_decoder --mel-vocoder exp/mel_vocoder/mel_vocoder -o again
+    speechssl resynth recordings/ --mel-vocoder exp/mel_vocoder/mel_vocoder -o copied
+
 --durations predicted: runs of one unit last as long as the vocoder thinks (`recipes.unit_durations` teaches it), not as
 in the recording.
 
@@ -41,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.extract.resynthesis import Speaking
 
     torch.set_num_threads(max(1, args.threads))
-    voice = _resynthesis.load_voice(args)
+    voice = _resynthesis.load_copy(args) or _resynthesis.load_voice(args)
     speaking = Speaking(args.speaker, args.speed, args.durations, args.f0, args.precision)
     voice.speaker(args.speaker)  # before anything is read
     return _resynthesis.speak_all(args, voice, speaking)

@@ -11,7 +11,8 @@ not), a manifest, or the texts themselves, each in quotes. A text is spelt as th
 vocabulary is an error; of a model of phones it is phones (`speechssl data phones`).
 
 The vocoder ("default": the built-in one) or mel decoder must be one of the model's own units, which both cards name by
-hash. A mel decoder predicts no durations: it speaks what models of all frames say (data.reduced=false).
+hash. A mel decoder predicts no durations: it speaks what models of all frames say (data.reduced=false), by Griffin-Lim
+or a vocoder of its mels (--mel-vocoder, recipes.mel_vocoder).
 
 --speaker is who speaks: of the model, where it is told (data.embeddings), and of a voice that can be several people. A
 name that they know, a recording, a folder of recordings, or an .npy file of an embedding.
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     voice = parser.add_mutually_exclusive_group()
     voice.add_argument("--vocoder", metavar="DIR", help="a unit vocoder speaks the units; default: the built-in one")
     voice.add_argument("--mel-decoder", metavar="DIR", help="a mel decoder and Griffin-Lim speak them")
+    parser.add_argument("--mel-vocoder", metavar="DIR", help="a vocoder of mels in place of Griffin-Lim")
     parser.add_argument("--speaker", metavar="REF", help="who speaks: a name, recordings, or an .npy file")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     _searching.add_search(parser, max_tokens=50, max_each=10.0, each="symbol")
@@ -70,9 +72,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _voice(args: argparse.Namespace) -> "Vocoder | MelVoice | None":
-    from speechssl.units import mel_decoder, vocoder
+    from speechssl.units import mel_decoder, mel_vocoder, vocoder
     from speechssl.units.mel_voice import MelVoice
 
     if args.mel_decoder is not None:
-        return MelVoice(mel_decoder.load(args.mel_decoder))
+        behind = None if args.mel_vocoder is None else mel_vocoder.load(args.mel_vocoder).accelerate()
+        return MelVoice(mel_decoder.load(args.mel_decoder), vocoder=behind)
+    if args.mel_vocoder is not None:
+        raise ConfigError("--mel-vocoder speaks the mels of a decoder: give --mel-decoder, too")
     return None if args.vocoder is None else vocoder.load(args.vocoder).accelerate()

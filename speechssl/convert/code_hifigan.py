@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speechssl.convert import files, pickle_reader
+from speechssl.convert import files, hifigan, pickle_reader
 from speechssl.convert.weights import fold_weight_norm
 from speechssl.errors import CheckpointError, ConfigError
 from speechssl.vocoders.durations import Settings as Durations
@@ -27,7 +27,6 @@ from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 _UNKNOWN = {"multistyle": "styles", "lambda_commit": "a VQ-VAE of F0 trained with the vocoder",
             "lambda_commit_code": "a VQ-VAE of units"}  # fmt: skip
 _F0_HZ = 200
-_BRANCH = {"convs1": "dilated", "convs2": "last"}
 
 
 def is_config(values: Mapping[str, Any]) -> bool:
@@ -64,11 +63,7 @@ def our_config(values: Mapping[str, Any], *, where: str) -> Config:
         if values.get(key):
             raise CheckpointError(f"{where}: {key}: {what}, which is not supported here")
     try:
-        if str(values.get("resblock", "1")) != "1":
-            raise CheckpointError(f"{where}: resblock {values['resblock']!r}; only '1' is supported")
-        dilations = {tuple(one) for one in values["resblock_dilation_sizes"]}
-        if len(dilations) != 1:
-            raise CheckpointError(f"{where}: residual branches with different dilations, which is not supported here")
+        generator = hifigan.generator_settings(values, where=where)
         dim, speakers, inputs = values["embedding_dim"], 0, 0
         if values.get("embedder_params"):
             inputs = values.get("embedder_dim", 256)
@@ -86,17 +81,10 @@ def our_config(values: Mapping[str, Any], *, where: str) -> Config:
                                   predictor["var_pred_dropout"])  # fmt: skip
         if speakers > 1 << 20:
             raise CheckpointError(f"{where}: {speakers} speakers are more than any vocoder has")
-        generator = {"kind": "wave", "channels": values["upsample_initial_channel"],
-                     "strides": tuple(values["upsample_rates"]), "up_kernels": tuple(values["upsample_kernel_sizes"]),
-                     "kernels": tuple(values["resblock_kernel_sizes"]), "dilations": next(iter(dilations)),
-                     "last_kernel": 0, "activation": "leaky_relu"}  # fmt: skip
-        if any((kernel - stride) % 2 for kernel, stride in zip(generator["up_kernels"], generator["strides"],
-                                                              strict=True)):  # fmt: skip
-            raise CheckpointError(f"{where}: upsampling kernels that are longer than their strides by an odd number")
         return Config(
             num_units=values["num_embeddings"], dim=dim, speakers=tuple(map(str, range(speakers))), speaker_dim=dim,
             sample_rate=values.get("sampling_rate", 16_000), generator=generator, speaker_inputs=inputs,
-            pitch_channels=int(bool(values.get("f0")) and not bins), pitch_bins=bins, last_slope=0.01,
+            pitch_channels=int(bool(values.get("f0")) and not bins), pitch_bins=bins, last_slope=hifigan.LAST_SLOPE,
             durations=durations, pitch_coder=coder,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -167,21 +155,14 @@ def our_tensors(tensors: Mapping[str, Tensor], settings: Config, *, where: str) 
                 own = "speakers"
             case ["f0_quant_embed" | "f0_dict"]:
                 own = "pitch"
-            case ["conv_pre"]:
-                own = "generator.first"
-            case ["conv_post"]:
-                own = "generator.last"
-            case ["ups", number]:
-                own = f"generator.blocks.{number}.1"
-            case ["resblocks", number, ("convs1" | "convs2") as which, unit] if number.isdecimal():
-                block, branch = divmod(int(number[:9]), num_kernels)
-                own = f"generator.blocks.{block}.2.branches.{branch}.{unit}.{_BRANCH[which]}"
             case ["dur_predictor", ("conv1" | "conv2") as conv, "0"]:
                 own = f"durations.convs.{int(conv[-1]) - 1}"
             case ["dur_predictor", ("ln1" | "ln2") as norm]:
                 own = f"durations.norms.{int(norm[-1]) - 1}"
             case ["dur_predictor", "proj"]:
                 own = "durations.last"
+            case _ if found := hifigan.generator_name(stem, num_kernels):
+                own = found
             case _:
                 raise CheckpointError(f"{where}: {name!r} is no weight of a CodeHiFiGAN that is known here")
         renamed[f"{own}.{kind}"] = tensor.float()

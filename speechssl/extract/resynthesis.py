@@ -41,7 +41,9 @@ Durations = Literal["kept", "predicted"]
 
 
 class Voice(Protocol):
-    """Who speaks units: `units.vocoder.Vocoder`, `mel_voice.MelVoice`, or a target of `voice_conversion`."""
+    """Who speaks units: `units.vocoder.Vocoder`, `mel_voice.MelVoice`, or a target of `voice_conversion`; or recordings
+    again: `mel_vocoder.CopySynthesis`.
+    """
 
     @property
     def sample_rate(self) -> int:
@@ -122,12 +124,17 @@ class Resynthesis:
 Heard: TypeAlias = Units | Tensor | AudioError  # units of a recording, its features [T, D], or what is wrong with it
 
 
-def of_corpus(corpus: Corpus, model: UnitModel, voice: Voice) -> Iterator[tuple[Utterance, Heard]]:
-    """Every utterance with what the voice speaks of it, or with what is wrong with it."""
+def of_corpus(
+    corpus: Corpus, hear: Callable[[np.ndarray], Units | Tensor], *, sample_rate: int
+) -> Iterator[tuple[Utterance, Heard]]:
+    """Every utterance with what a voice speaks of it, or with what is wrong with it.
+
+    hear: what that is of samples [S] at sample_rate.
+    """
     for utterance in corpus.utterances:
         try:
-            samples = read_utterance(utterance, sample_rate=model.sample_rate).samples
-            units = voice.hear(model, samples)
+            samples = read_utterance(utterance, sample_rate=sample_rate).samples
+            units = hear(samples)
             if not len(units):
                 raise AudioError("too-short", f"{len(samples)} samples are no frame")
             yield utterance, units
@@ -149,7 +156,7 @@ def identity(
     """What decides the recordings. DataError where the vocoder does not speak these units, or needs pitch."""
     vocoder.check(unit_model)
     if isinstance(source, Path) and not vocoder.takes_units:
-        raise DataError(f"{source}: units, and this mel decoder takes features of speech: give the recordings")
+        raise DataError(f"{source}: units, and this voice takes features of speech: give the recordings")
     if isinstance(source, Path) and jobs.load(source).model.reduced and (pitch or speaking.durations == "kept"):
         raise ConfigError(f"{source}: units of a normaliser are merged and say nothing of time: --durations predicted, "
                           "and a vocoder without pitch")  # fmt: skip

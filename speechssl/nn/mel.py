@@ -4,7 +4,7 @@ B utterances, S samples, T frames, M mel bins.
 """
 
 import functools
-from typing import Protocol
+import math
 
 import torch
 import torch.nn.functional as F
@@ -14,31 +14,6 @@ from speechssl.nn.conv import Moments
 from speechssl.nn.lengths import valid_mask, valid_or_none, zero_padding
 
 _FLOOR = 1e-10  # under the logarithm, of power: -100 dB of a full-scale signal
-_SYNTHESIS_FLOOR = 1e-4  # the same of mels that are to be spoken
-
-
-class MelShape(Protocol):
-    """What mels that are to be spoken are like: a config that has these."""
-
-    @property
-    def num_mels(self) -> int:
-        """M."""
-        ...
-
-    @property
-    def hop(self) -> int:
-        """Samples of a mel frame."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """Samples that a mel frame looks at."""
-        ...
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        ...
 
 
 def log_mel(
@@ -55,22 +30,15 @@ def log_mel(
     missing = max(0, num_frames - 1) * hop + window - wav.shape[1]
     windows = F.pad(wav, (0, max(0, missing))).unfold(1, window, hop)[:, : max(1, num_frames)]
     fft_length = 1 << (window - 1).bit_length()
-    shape = torch.hann_window(window, periodic=False, device=wav.device, dtype=wav.dtype)
-    power = torch.view_as_real(torch.fft.rfft(windows * shape, n=fft_length)).square().sum(-1)
+    power = windowed_power(windows, fft_length)
     filters = mel_filters(num_mels, fft_length, sample_rate).to(wav.device, power.dtype)
     return (power @ filters).clamp_min(floor).log()[:, :num_frames]
 
 
-def centred_log_mel(wav: Tensor, lengths: Tensor, num_frames: int, shape: MelShape) -> Tensor:
-    """`log_mel` of which frame t looks at `shape.window` samples around the middle of its hop: mels to be spoken.
-
-    [B, num_frames, M] float32, whatever autocast says.
-    """
-    before = (shape.window - shape.hop) // 2
-    with torch.autocast(wav.device.type, enabled=False):
-        wav = F.pad(zero_padding(wav, valid_mask(lengths, wav.shape[1])), (before, 0))
-        return log_mel(wav, lengths + before, num_frames=num_frames, hop=shape.hop, window=shape.window,
-                       num_mels=shape.num_mels, sample_rate=shape.sample_rate, floor=_SYNTHESIS_FLOOR)  # fmt: skip
+def windowed_power(windows: Tensor, fft_length: int, *, periodic: bool = False) -> Tensor:
+    """Power [..., fft_length / 2 + 1] of windows [..., N] of samples under a Hann window."""
+    shape = torch.hann_window(windows.shape[-1], periodic=periodic, device=windows.device, dtype=windows.dtype)
+    return torch.view_as_real(torch.fft.rfft(windows * shape, n=fft_length)).square().sum(-1)
 
 
 def normalize_over_time(frames: Tensor, lengths: Tensor) -> Tensor:
@@ -113,3 +81,25 @@ def hertz_to_mel(hertz: Tensor) -> Tensor:
 def mel_to_hertz(mel: Tensor) -> Tensor:
     """The inverse of `hertz_to_mel`."""
     return 700 * (10 ** (mel / 2595) - 1)
+
+
+@functools.cache
+@torch.inference_mode(False)
+def slaney_filters(num_mels: int, fft_length: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:
+    """Triangles of area 1 over hertz, equally spaced on Slaney's mel scale, [fft_length / 2 + 1, M]: librosa's."""
+    bins = torch.linspace(0, sample_rate / 2, fft_length // 2 + 1, dtype=torch.float64).unsqueeze(1)
+    first, last = slaney_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64)).tolist()
+    corners = slaney_hertz(torch.linspace(first, last, num_mels + 2, dtype=torch.float64))
+    left, middle, right = corners[:-2], corners[1:-1], corners[2:]
+    triangles = torch.minimum((bins - left) / (middle - left), (right - bins) / (right - middle)).clamp_min(0)
+    return (triangles * (2 / (right - left))).float()
+
+
+def slaney_mel(hertz: Tensor) -> Tensor:
+    """Slaney's mel scale: linear to 1000 Hz, 15 mel, and from there 27 mel for every factor of 6.4."""
+    return torch.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * (hertz.clamp_min(1000) / 1000).log() / math.log(6.4))
+
+
+def slaney_hertz(mel: Tensor) -> Tensor:
+    """The inverse of `slaney_mel`."""
+    return torch.where(mel < 15, mel * 200 / 3, 1000 * ((mel.clamp_min(15) - 15) * math.log(6.4) / 27).exp())

@@ -24,6 +24,7 @@ from speechssl.data.samples import samples_at
 from speechssl.data.speaker_embedding import HEARD
 from speechssl.encoders import pretrained as native
 from speechssl.errors import AudioError, CheckpointError, ConfigError, DataError
+from speechssl.units.mel_vocoder import TrainedMelVocoder
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.units.vocoder import UNUSABLE, check_identity, identity, read_weights
@@ -85,10 +86,14 @@ def save(
     return card
 
 
-def load(folder: str | Path) -> "TrainedMelConverter":
-    """A mel converter in eval mode. CheckpointError where files are missing, damaged or not those of card.json."""
+def load(folder: str | Path, vocoder: TrainedMelVocoder | None = None) -> "TrainedMelConverter":
+    """A mel converter in eval mode; vocoder: of its mels, in place of Griffin-Lim.
+
+    CheckpointError where files are missing, damaged or not those of card.json; DataError for a vocoder of other mels.
+    """
     card = _read_card(Path(folder), FORMAT, MelConverterCard, "mel converter (recipes.stargan_vc makes one)")
-    return TrainedMelConverter(_load(Path(folder), FORMAT, lambda: MelConverter(card.config), card.sha256), card)
+    module = _load(Path(folder), FORMAT, lambda: MelConverter(card.config), card.sha256)
+    return TrainedMelConverter(module, card, vocoder=vocoder)
 
 
 def is_one(folder: str | Path) -> bool:
@@ -137,11 +142,22 @@ def _load(folder: Path, form: str, build: Callable[[], M], stated: str) -> M:
 
 @dataclass(frozen=True)
 class TrainedMelConverter:
-    """A trained mel converter with its card: `converter("source.wav", to="anna")` is a waveform, by Griffin-Lim."""
+    """A trained mel converter with its card: `converter("source.wav", to="anna")` is a waveform.
+
+    DataError for a vocoder of other mels.
+    """
 
     module: MelConverter
     card: MelConverterCard
     iterations: int = 60  # of Griffin-Lim
+    vocoder: TrainedMelVocoder | None = None  # in its place
+
+    def __post_init__(self) -> None:
+        """Refuse a vocoder of other mels."""
+        if self.vocoder is not None:
+            own = self.module.config.reader.mel_definition
+            behind = f"mel vocoder {self.vocoder.card.name!r}"
+            self.vocoder.module.config.mels.check(own, behind, f"mel converter {self.card.name!r}")
 
     @property
     def sample_rate(self) -> int:
@@ -205,7 +221,9 @@ class ConvertedVoice:
     def identity(self) -> str:
         """What decides the samples."""
         told = hashlib.sha256(self.style.numpy().tobytes()).hexdigest()
-        return f"{self.converter.card.sha256} as {told} griffin-lim {self.converter.iterations}"
+        vocoder = self.converter.vocoder
+        behind = f"griffin-lim {self.converter.iterations}" if vocoder is None else f"vocoder {vocoder.identity}"
+        return f"{self.converter.card.sha256} as {told} {behind}"
 
     @property
     def has_pitch(self) -> bool:
@@ -230,8 +248,10 @@ class ConvertedVoice:
         if not isinstance(units, Tensor) or pitch is not None:
             raise DataError("a mel converter takes mels of recordings, no units and no pitch")
         module = self.converter.module
-        made = module.convert(units, self.style)
-        wav = griffin_lim.waveform(made.numpy(), module.config.reader, iterations=self.converter.iterations)
+        made, definition = module.convert(units, self.style), module.config.reader.mel_definition
+        if self.converter.vocoder is not None:
+            return self.converter.vocoder(made)
+        wav = griffin_lim.waveform(made.numpy(), definition, iterations=self.converter.iterations)
         return torch.from_numpy(wav)
 
     def check(self, unit_model: str) -> None:

@@ -1,4 +1,4 @@
-"""A mel decoder with Griffin-Lim behind it: speaks as a unit vocoder does, with nothing learned for phases.
+"""A mel decoder with a vocoder of mels behind it, or Griffin-Lim: speaks as a unit vocoder does.
 
 Where it takes features or soft units of speech in place of units, recordings are all that it can speak. K units of a
 prompt, T of what is spoken, D channels of features.
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from speechssl.errors import DataError
 from speechssl.units.mel_decoder import TrainedMelDecoder
+from speechssl.units.mel_vocoder import TrainedMelVocoder
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.vocoders import griffin_lim
@@ -29,12 +30,18 @@ class Prompt:
 
 @dataclass(frozen=True)
 class MelVoice:
-    """Offers what `extract.resynthesis` wants of a voice."""
+    """Offers what `extract.resynthesis` wants of a voice. DataError for a vocoder of other mels than the decoder's."""
 
     decoder: TrainedMelDecoder
     sampling: Sampling = field(default_factory=Sampling)
     iterations: int = 60  # of Griffin-Lim
     prompt: Prompt | None = None  # of a flow or diffusion; what is spoken goes on from it
+    vocoder: TrainedMelVocoder | None = None  # in place of Griffin-Lim
+
+    def __post_init__(self) -> None:
+        """Refuse a vocoder of other mels."""
+        if self.vocoder is not None:
+            self.vocoder.check(self.decoder.module.config, self.decoder.card.name)
 
     @property
     def sample_rate(self) -> int:
@@ -44,7 +51,8 @@ class MelVoice:
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        claimed = f"{self.decoder.card.sha256} {self.sampling} griffin-lim {self.iterations}"
+        behind = f"griffin-lim {self.iterations}" if self.vocoder is None else f"vocoder {self.vocoder.identity}"
+        claimed = f"{self.decoder.card.sha256} {self.sampling} {behind}"
         if self.prompt is None:
             return claimed
         told = hashlib.sha256(self.prompt.content.numpy().tobytes() + self.prompt.mel.numpy().tobytes()).hexdigest()
@@ -76,6 +84,8 @@ class MelVoice:
 
     def sound(self, mel: Tensor) -> Tensor:
         """wav [S] float32 of log mels [T, M]."""
+        if self.vocoder is not None:
+            return self.vocoder(mel)
         made = griffin_lim.waveform(mel.numpy(), self.decoder.module.config, iterations=self.iterations)
         return torch.from_numpy(made)
 

@@ -27,7 +27,7 @@ FORMAT = "speechssl-vocoder-1"
 M = TypeVar("M", bound=nn.Module)
 Precision = Literal["fp32", "bf16"]
 _BUILT_IN = Path(__file__).parents[1] / "assets" / "vocoder"  # speaks the units of the built-in unit model
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _MOST_BYTES = 16 << 20  # of card.json
 # Settings that came later; with these values a vocoder is what it was without them, and its hash stays.
 _LATER = {"speaker_inputs": 0, "pitch_channels": 0, "pitch_bins": 0, "pitch_centres": (), "last_slope": 0.1,
@@ -142,10 +142,9 @@ class Vocoder:
 
         fp32 changes no sample but for rounding, and nothing where there is no faster form. ConfigError for bf16 there.
         """
-        possible = self.module.accelerate(_DTYPES[precision])
+        possible = self.module.accelerate(DTYPES[precision])
         if precision != "fp32" and not possible:
-            raise ConfigError(f"no {precision} for this vocoder here: it needs a generator of kind wave with leaky "
-                              "ReLUs and a CPU that multiplies in bfloat16")  # fmt: skip
+            raise no_fast_form(precision)
         return self
 
     def predict_durations(self, ids: np.ndarray) -> np.ndarray:
@@ -166,6 +165,12 @@ class Vocoder:
     def check(self, unit_model: str) -> None:
         """DataError unless units of the unit model with this hash (`UnitModel.hash`) are what the vocoder speaks."""
         self.card.units.check(unit_model, "vocoder")
+
+
+def no_fast_form(precision: Precision) -> ConfigError:
+    """What to say where a generator cannot be accelerated."""
+    return ConfigError(f"no {precision} for this vocoder here: it needs a generator of kind wave with leaky ReLUs and "
+                       "a CPU that multiplies in bfloat16")  # fmt: skip
 
 
 def sha256(vocoder: UnitVocoder) -> str:

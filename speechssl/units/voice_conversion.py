@@ -30,6 +30,7 @@ from speechssl.data.utterance import Utterance
 from speechssl.errors import ConfigError, DataError
 from speechssl.npy import read_npy
 from speechssl.units import mel_decoder, vocoder
+from speechssl.units import mel_vocoder as mel_vocoders
 from speechssl.units.mel_voice import MelVoice, Prompt
 from speechssl.units.model import UnitModel
 from speechssl.units.prosody_conversion import PARTS, ProsodyTarget, Reference, checked_parts, heard_prosody, parts_of
@@ -226,16 +227,21 @@ class VoiceConverter:
         return speak_as(self.voice, to, self.units)(self.voice.hear(self.units, samples))
 
 
-def load(folder: str | Path, *, units: str | Path = "default", sampling: Sampling | None = None) -> VoiceConverter:
+def load(
+    folder: str | Path, *, units: str | Path = "default", sampling: Sampling | None = None,
+    mel_vocoder: str | Path | None = None,
+) -> VoiceConverter:  # fmt: skip
     """Of a unit vocoder's or mel decoder's folder. DataError where it does not speak the unit model's units.
 
-    sampling: of a flow or diffusion; ConfigError for any other voice.
+    sampling: of a flow or diffusion; mel_vocoder: the folder of what speaks a decoder's mels in place of Griffin-Lim.
+    ConfigError for any other voice.
     """
     voice: Vocoder | MelVoice
     if mel_decoder.is_one(folder):
-        voice = MelVoice(mel_decoder.load(folder), sampling or Sampling())
-    elif sampling is not None:
-        raise ConfigError("sampling has no effect on a unit vocoder")
+        behind = None if mel_vocoder is None else mel_vocoders.load(mel_vocoder).accelerate()
+        voice = MelVoice(mel_decoder.load(folder), sampling or Sampling(), vocoder=behind)
+    elif sampling is not None or mel_vocoder is not None:
+        raise ConfigError(f"{'mel_vocoder' if sampling is None else 'sampling'} has no effect on a unit vocoder")
     else:
         voice = vocoder.load(folder).accelerate()
     model = UnitModel.load(units)

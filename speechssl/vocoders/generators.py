@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from speechssl import config
 from speechssl.errors import ConfigError
 from speechssl.nn.wave_blocks import Activation
@@ -56,12 +58,19 @@ def parse(values: Mapping[str, Any]) -> Wave | Spectral:
     return config.build(KINDS[kind], values)
 
 
-def build(dim: int, settings: Wave | Spectral) -> WaveGenerator | SpectralGenerator:
-    """A generator of frames of `dim` channels."""
+def build(dim: int, settings: Wave | Spectral, *, last_slope: float = 0.1) -> WaveGenerator | SpectralGenerator:
+    """A generator of frames of `dim` channels. last_slope: of the leaky ReLU before the last convolution."""
     if isinstance(settings, Spectral):
+        if last_slope != 0.1:
+            raise ConfigError("last_slope has no effect on this kind of generator")
         return SpectralGenerator(dim, channels=settings.channels, hop=settings.hop, num_blocks=settings.num_blocks,
                                  window=settings.window)  # fmt: skip
-    return WaveGenerator(dim, channels=settings.channels, strides=settings.strides,
+    made = WaveGenerator(dim, channels=settings.channels, strides=settings.strides,
                          up_kernels=settings.up_kernels or None, kernels=settings.kernels,
                          dilations=settings.dilations, last_kernel=settings.last_kernel or None,
                          kind=settings.activation)  # fmt: skip
+    if isinstance(made.activation, nn.LeakyReLU):
+        made.activation = nn.LeakyReLU(last_slope)
+    elif last_slope != 0.1:
+        raise ConfigError("last_slope has no effect on this kind of generator")
+    return made

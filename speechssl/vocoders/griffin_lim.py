@@ -14,24 +14,30 @@ import torch
 from torch import Tensor
 
 from speechssl.errors import ConfigError, DataError
-from speechssl.nn.mel import MelShape, mel_filters
+from speechssl.nn.mel_definition import MelDefinition
+from speechssl.vocoders.mel_decoder import Config
 
 _UPDATES = 100
 
 
-def waveform(mel: np.ndarray, config: MelShape, *, iterations: int = 60, seed: int = 0) -> np.ndarray:
-    """Samples [T * hop] float32 in -1..1 of natural log mels of power [T, M]. ConfigError without librosa.
+def waveform(
+    mel: np.ndarray, mels: Config | MelDefinition, *, iterations: int = 60, seed: int = 0
+) -> np.ndarray:  # fmt: skip
+    """Samples [T * hop] float32 in -1..1 of log mels [T, M]: a decoder's, or what is defined so.
 
-    DataError for mels of another shape, and for none.
+    DataError for mels of another shape, and for none. ConfigError without librosa, and for mels that are not natural
+    logarithms of power around the middle of a hop, as this project's are.
     """
+    config = mels.mel_definition if isinstance(mels, Config) else mels
+    if (config.of, config.logarithm, config.centre) != ("power", "natural", "hop"):
+        raise ConfigError(f"Griffin-Lim here is of natural log mels of power around the middle of a hop, not {config}")
     try:
         import librosa
     except ImportError:
         raise ConfigError("Griffin-Lim needs a package: pip install librosa") from None
     if mel.ndim != 2 or mel.shape[1] != config.num_mels or not len(mel) or not np.isfinite(mel).all():
         raise DataError(f"expected finite mels [frames, {config.num_mels} bins], got {list(mel.shape)}")
-    size = 1 << (config.window - 1).bit_length()
-    filters = mel_filters(config.num_mels, size, config.sample_rate)  # [F, M]
+    size, filters = config.fft_length, config.matrix()
     loudest = 2 * np.log(config.window) + np.log(float(filters.sum(0).max()))  # what samples in -1..1 cannot exceed
     power = spectrum(torch.from_numpy(np.minimum(mel, loudest)).exp().float(), filters).T.numpy()
     made = librosa.griffinlim(np.sqrt(power), n_iter=iterations, hop_length=config.hop, win_length=config.window,

@@ -29,7 +29,7 @@ from speechssl.data.batch import generator
 from speechssl.errors import ConfigError, DataError
 from speechssl.nn import diffusion, flow_matching
 from speechssl.nn.lengths import zero_padding
-from speechssl.nn.mel import centred_log_mel
+from speechssl.nn.mel_definition import MelDefinition
 from speechssl.nn.positional import StackedConvPosition
 from speechssl.nn.timed_transformer import TimedTransformer
 from speechssl.vocoders.prosody import Prosody
@@ -102,6 +102,11 @@ class Config:
     def patch(self) -> int:
         """P."""
         return self.frames_per_unit * self.num_mels
+
+    @property
+    def mel_definition(self) -> MelDefinition:
+        """What its mels are."""
+        return MelDefinition(sample_rate=self.sample_rate, hop=self.hop, window=self.window, num_mels=self.num_mels)
 
 
 @dataclass(frozen=True)
@@ -208,8 +213,8 @@ class MelDecoder(nn.Module):
     def patches(self, wav: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
         """Normalised log mels [B, num_frames, P] of wav [B, S] with lengths [B]."""
         ratio = self.config.frames_per_unit
-        mel = centred_log_mel(wav, lengths, num_frames * ratio, self.config)
         with torch.autocast(wav.device.type, enabled=False):
+            mel = self.config.mel_definition.log_mels(wav, lengths, num_frames * ratio)
             return self.normalized(mel).unflatten(1, (num_frames, ratio)).flatten(2)
 
     def normalized(self, mel: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from speechssl.errors import ConfigError
 from speechssl.nn.dilated import DilatedConv
-from speechssl.nn.mel import centred_log_mel
+from speechssl.nn.mel_definition import MelDefinition
 
 MIDDLE_HZ = 160.0  # what the network says as 0
 _MOST = 1 << 16
@@ -47,6 +47,11 @@ class Config:
         if not 4000 <= self.sample_rate <= 192_000:
             raise ConfigError(f"sample_rate must be 4000..192000 Hz, got {self.sample_rate}")
 
+    @property
+    def mel_definition(self) -> MelDefinition:
+        """What its mels are."""
+        return MelDefinition(sample_rate=self.sample_rate, hop=self.hop, window=self.window, num_mels=self.num_mels)
+
 
 class MelReader(nn.Module):
     """`mean` and `scale` [M] are of the training data's mels; everything here takes and gives log mels of power."""
@@ -66,7 +71,8 @@ class MelReader(nn.Module):
 
     def mels(self, wav: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
         """Log mels [B, num_frames, M] of wav [B, S] with lengths [B]."""
-        return centred_log_mel(wav, lengths, num_frames, self.config)
+        with torch.autocast(wav.device.type, enabled=False):
+            return self.config.mel_definition.log_mels(wav, lengths, num_frames)
 
     def hear_pitch(self, mel: Tensor) -> Tensor:
         """The hidden layer [B, T, C] that F0 is said of."""

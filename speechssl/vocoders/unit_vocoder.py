@@ -21,16 +21,14 @@ from torch import Tensor, nn
 
 from speechssl.config import to_dict
 from speechssl.errors import ConfigError, DataError
-from speechssl.nn.fast import wave
-from speechssl.nn.wave_generator import WaveGenerator
 from speechssl.vocoders import generators
 from speechssl.vocoders.durations import Settings as DurationSettings
 from speechssl.vocoders.durations import VariancePredictor, whole_frames
+from speechssl.vocoders.frame_vocoder import PIECE, FrameVocoder
 from speechssl.vocoders.pitch_coder import Config as PitchCoderConfig
 from speechssl.vocoders.pitch_coder import PitchCoder
 
 _MOST = 1 << 24  # units and channels: a thousand times what any vocoder has
-_PIECE = 500  # frames that are made at once
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Config:
             raise ConfigError("speakers: a name is there twice")
 
 
-class UnitVocoder(nn.Module):
+class UnitVocoder(FrameVocoder):
     """`config` is the given one with all defaults spelt out."""
 
     def __init__(self, config: Config) -> None:
@@ -99,18 +97,9 @@ class UnitVocoder(nn.Module):
         self.pitch = nn.Embedding(config.pitch_bins, config.dim) if config.pitch_bins else None
         self.pitch_coder = None if config.pitch_coder is None else PitchCoder(config.pitch_coder).requires_grad_(False)
         dim = config.dim + (config.dim if config.pitch_bins else config.pitch_channels)
-        self.generator = generators.build(dim + (self.speakers is not None) * config.speaker_dim, settings)
-        if isinstance(self.generator, WaveGenerator) and isinstance(self.generator.activation, nn.LeakyReLU):
-            self.generator.activation = nn.LeakyReLU(config.last_slope)
-        elif config.last_slope != 0.1:
-            raise ConfigError("last_slope has no effect on this kind of generator")
+        dim += (self.speakers is not None) * config.speaker_dim
+        self.generator = generators.build(dim, settings, last_slope=config.last_slope)
         self.durations = None if config.durations is None else VariancePredictor(config.dim, config.durations)
-        self._fast: wave.FastWaveGenerator | None = None
-
-    @property
-    def hop(self) -> int:
-        """Samples of a unit."""
-        return self.generator.hop
 
     @property
     def sample_rate(self) -> int:
@@ -129,20 +118,7 @@ class UnitVocoder(nn.Module):
 
         speakers: numbers [B] int64, or embeddings [B, E]. pitch: [B, T, P], or bins [B, T] int64.
         """
-        frames = self.frames(ids, speakers, pitch)
-        if self._fast is None or valid is not None or frames.device.type != "cpu" or torch.is_grad_enabled():
-            return self.generator(frames, valid)
-        return self._fast(frames)
-
-    def accelerate(self, dtype: torch.dtype = torch.float32) -> bool:
-        """Rebuild the generator, with the weights it has now, for use on a CPU; whether that is possible here.
-
-        The same samples up to the rounding of dtype wherever no gradient is asked for. What is stored stays.
-        """
-        if wave.supports(self.generator) and wave.available(dtype):
-            assert isinstance(self.generator, WaveGenerator)
-            self._fast = wave.FastWaveGenerator(self.generator, dtype)
-        return self._fast is not None
+        return self.sound(self.frames(ids, speakers, pitch), valid)
 
     def frames(self, ids: Tensor, speakers: Tensor | None = None, pitch: Tensor | None = None) -> Tensor:
         """What the generator is given, [B, T, C]."""
@@ -205,16 +181,15 @@ class UnitVocoder(nn.Module):
 
     @torch.inference_mode()
     def pieces(
-        self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None, *, size: int = _PIECE
+        self, ids: Tensor, speaker: int | Tensor | None = None, pitch: Tensor | None = None, *, size: int = PIECE
     ) -> Iterator[Tensor]:
         """The same in pieces of `size` frames; each is made with as many neighbours as it depends on, and no more."""
-        left, right = self.generator.reach
         who = None if speaker is None else torch.as_tensor(speaker, device=ids.device).unsqueeze(0)
-        for start in range(0, len(ids), size):
-            first = max(0, start - left)
-            seen = slice(first, start + size + right)
-            wav = self(ids[None, seen], who, pitch=None if pitch is None else pitch[None, seen])[0]
-            yield wav[(start - first) * self.hop :][: size * self.hop]
+
+        def made(seen: slice) -> Tensor:
+            return self(ids[None, seen], who, pitch=None if pitch is None else pitch[None, seen])[0]
+
+        yield from self.in_pieces(made, len(ids), size)
 
     @torch.inference_mode()
     def predict_durations(self, ids: Tensor) -> Tensor:
@@ -268,8 +243,3 @@ def held(labels: Tensor, num_frames: int) -> Tensor:
     labels = nn.functional.pad(labels[:, :num_frames], (0, missing), value=-1)
     last = ((labels >= 0).sum(1, keepdim=True) - 1).clamp_min(0)
     return torch.where(labels < 0, labels.gather(1, last), labels)
-
-
-def num_frames(lengths: Tensor, hop: int) -> Tensor:
-    """Units that cover so many samples, the last one partly."""
-    return torch.div(lengths + hop - 1, hop, rounding_mode="floor")

@@ -18,6 +18,7 @@ from speechssl.config import to_dict
 from speechssl.data.speaker_embedding import mean_voice
 from speechssl.errors import ConfigError, DataError
 from speechssl.units import mel_decoder as folders
+from speechssl.units import mel_vocoder as mel_vocoders
 from speechssl.units import vocoder as vocoders
 from speechssl.units.mel_voice import MelVoice, Prompt
 from speechssl.units.model import UnitModel
@@ -25,6 +26,8 @@ from speechssl.units.vocoder import SpokenUnits
 from speechssl.units.voice_conversion import prompt_of, speak_as
 from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_decoder import Config, MelDecoder, Sampling
+from speechssl.vocoders.mel_vocoder import Config as MelVocoderConfig
+from speechssl.vocoders.mel_vocoder import MelVocoder
 from speechssl.vocoders.unit_vocoder import Config as VocoderConfig
 from speechssl.vocoders.unit_vocoder import UnitVocoder
 from tests.encoders.parity import randomize
@@ -82,6 +85,10 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vocoder = UnitVocoder(VocoderConfig(num_units=100, dim=4, speakers=NAMES, speaker_dim=3, generator=generator))
     randomize(vocoder)
     vocoders.save(folder / "vocoder", vocoder.eval(), units)
+    spectral = {"kind": "spectral", "channels": 8, "num_blocks": 1, "hop": 320, "window": 640}
+    behind = MelVocoder(MelVocoderConfig(SMALL.mel_definition, 2, spectral))
+    randomize(behind)
+    mel_vocoders.save(folder / "mels", behind.eval())
     np.save(folder / "e.npy", np.array([0.6, 0.8], np.float32))
     np.save(folder / "three.npy", np.zeros(3, np.float32))
     np.save(folder / "nan.npy", np.array([np.nan, 0], np.float32))
@@ -113,6 +120,9 @@ def test_a_name_is_spoken_by_that_speaker_and_stands_in_the_data_dir(work: Path,
         expected = griffin_lim.waveform(mels(work, "table", name), replace(SMALL, speakers=NAMES))
         np.testing.assert_allclose(found[name], expected, atol=2 / 32768)
     assert abs(found["anna"] - found["bea"]).max() > 0.01
+    assert convert(work, tmp_path / "m", "table", "bea", "--mel-vocoder", str(work / "mels")) == 0
+    expected = mel_vocoders.load(work / "mels")(mels(work, "table", "bea")).numpy()
+    np.testing.assert_allclose(spoken(tmp_path / "m"), expected.clip(-1, 1), atol=2 / 32768)
     assert convert(work, tmp_path / "v", "vocoder", "bea") == 0
     units = UnitModel.load("default")(work / "in" / "a.wav")
     expected = vocoders.load(work / "vocoder")(units, "bea").numpy()
@@ -161,12 +171,18 @@ def test_the_converter_of_the_library_is_the_command(work: Path) -> None:
     units = UnitModel.load("default")(work / "in" / "a.wav")
     assert torch.equal(converter(work / "in" / "a.wav", to=work / "ref"), voice(units))
     assert isinstance(speechssl.load_voice_converter(work / "vocoder").voice, vocoders.Vocoder)
+    behind = speechssl.load_voice_converter(work / "table", mel_vocoder=work / "mels")
+    assert torch.equal(
+        behind(work / "in" / "a.wav", to="bea"), mel_vocoders.load(work / "mels")(mels(work, "table", "bea"))
+    )
     with pytest.raises(
         DataError, match=r"units of unit model .*, but this mel decoder speaks .*unit model ffffffffffff"
     ):
         speechssl.load_voice_converter(work / "stranger")
     with pytest.raises(ConfigError, match="no effect"):
         speechssl.load_voice_converter(work / "vocoder", sampling=Sampling())
+    with pytest.raises(ConfigError, match="mel_vocoder has no effect"):
+        speechssl.load_voice_converter(work / "vocoder", mel_vocoder=work / "mels")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,12 @@ from speechssl.errors import CheckpointError
 from speechssl.generation.model import Output
 from speechssl.generation.text_to_units import Speakers, TextToUnits
 from speechssl.nn.adaptor import Config as Adaptor
-from speechssl.units import mel_decoder, vocoder
+from speechssl.nn.mel_definition import MelDefinition
+from speechssl.units import mel_decoder, mel_vocoder, vocoder
 from speechssl.vocoders.mel_decoder import Config as MelConfig
 from speechssl.vocoders.mel_decoder import MelDecoder
+from speechssl.vocoders.mel_vocoder import Config as MelVocoderConfig
+from speechssl.vocoders.mel_vocoder import MelVocoder
 from tests.cli.test_translate import GENERATOR, SPOKEN
 from tests.cli.test_translate import vocoder as one_voice
 
@@ -117,6 +120,18 @@ def test_who_speaks_is_told_to_the_model_and_to_the_voice(tmp_path: Path, capsys
         assert speak(*start, "--speaker", speaker, "--mel-decoder", tmp_path / "mels", "-o", out) == 0
         assert (out / "speech" / "utt2spk").read_text() == f"text-1 {speaker}\n"
         waves[speaker] = (out / "speech" / "wav.scp").read_text().split()[1]
+    spectral = {"kind": "spectral", "channels": 8, "num_blocks": 1, "hop": 320, "window": 640}
+    mel_vocoder.save(tmp_path / "behind", MelVocoder(MelVocoderConfig(config.mel_definition, 2, spectral)))
+    mel_vocoder.save(tmp_path / "others", MelVocoder(MelVocoderConfig(MelDefinition(), 2, spectral)))
+    told = [*start, "--speaker", "anna", "--mel-vocoder"]
+    assert speak(*told, tmp_path / "behind", "--mel-decoder", tmp_path / "mels", "-o", tmp_path / "spoken") == 0
+    path = (tmp_path / "spoken" / "speech" / "wav.scp").read_text().split()[1]
+    assert len(speechssl.read_audio(path).samples) == len(speechssl.read_audio(waves["anna"]).samples)
+    assert Path(path).read_bytes() != Path(waves["anna"]).read_bytes()
+    for options, message in (([tmp_path / "others", "--mel-decoder", tmp_path / "mels"], "num_mels 80, not 10"),
+                             ([tmp_path / "behind"], "give --mel-decoder, too")):  # fmt: skip
+        assert speak(*told, *options, "-o", tmp_path / "no") == 2
+        assert message in capsys.readouterr().err
     units = [len((tmp_path / speaker / "units").read_text().split()) - 1 for speaker in waves]
     samples = [len(speechssl.read_audio(path).samples) for path in waves.values()]
     assert samples == [count * found.output.rate_hz**-1 * mels.config.sample_rate for count in units]

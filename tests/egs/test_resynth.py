@@ -11,9 +11,14 @@ import soundfile
 import torch
 
 from speechssl import cli, load_unit_model
+from speechssl.nn.mel_definition import MelDefinition
 from speechssl.units import mel_decoder as folders
+from speechssl.units import mel_vocoder as mel_vocoders
 from speechssl.units.vocoder import SpokenUnits
+from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_decoder import Config, MelDecoder
+from speechssl.vocoders.mel_vocoder import Config as MelVocoderConfig
+from speechssl.vocoders.mel_vocoder import MelVocoder
 from tests.egs.test_local import EGS, python
 
 LOCAL = EGS / "kerstin" / "resynth" / "local"
@@ -109,3 +114,16 @@ def test_mel_scores_are_of_the_decoder_and_the_inverted_mels_have_the_units_leng
     assert scores["l1"] == pytest.approx(float(abs(real - decoder(units).numpy()).mean()), rel=1e-5)
     wavs = list((tmp_path / "inverted" / "audio").iterdir())
     assert len(wavs) == 1 and soundfile.info(wavs[0]).frames == 320 * units.num_frames
+
+
+def test_the_floor_of_a_mel_vocoder_is_griffin_lim_of_the_mels_that_it_takes(tmp_path: Path) -> None:
+    pytest.importorskip("librosa")
+    script = loaded(EGS / "kerstin" / "mel_vocoder" / "local" / "inverted.py")
+    wav = np.random.default_rng(0).normal(0, 0.1, 4100).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wav, 16000, subtype="FLOAT")
+    spectral = {"kind": "spectral", "channels": 8, "num_blocks": 1, "hop": 160, "window": 320}
+    mel_vocoders.save(tmp_path / "vocoder", MelVocoder(MelVocoderConfig(MelDefinition(), 1, spectral)))
+    assert script.main([str(tmp_path / "a.wav"), str(tmp_path / "vocoder"), str(tmp_path / "out")]) == 0
+    made = soundfile.read(next((tmp_path / "out" / "audio").iterdir()))[0]
+    mels = MelDefinition().log_mels(torch.from_numpy(wav)[None], torch.tensor([4100]), 25)[0].numpy()
+    np.testing.assert_allclose(made, griffin_lim.waveform(mels, MelDefinition()), atol=2 / 32768)

@@ -15,10 +15,13 @@ import speechssl
 from speechssl.cli import main
 from speechssl.errors import AudioError, CheckpointError, ConfigError, DataError
 from speechssl.units import mel_converter as folders
+from speechssl.units import mel_vocoder as vocoders
 from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_converter import Config, MelConverter, to_image
 from speechssl.vocoders.mel_reader import MIDDLE_HZ, MelReader
 from speechssl.vocoders.mel_reader import Config as ReaderConfig
+from speechssl.vocoders.mel_vocoder import Config as VocoderConfig
+from speechssl.vocoders.mel_vocoder import MelVocoder
 from tests.encoders.parity import randomize
 
 READER = ReaderConfig(dim=6, dilations=(1, 2), kernel=3, num_mels=16)
@@ -133,7 +136,7 @@ def test_convert_voice_speaks_as_a_name_and_skips_what_is_too_short(work: Path, 
     model = make()
     wav = torch.from_numpy(soundfile.read(work / "in" / "a.wav", dtype="float32")[0])[None]
     mel = model.reader.mels(wav, torch.tensor([5000]), 31)[0]
-    expected = griffin_lim.waveform(model.convert(mel, model.voices[1]).numpy(), READER)
+    expected = griffin_lim.waveform(model.convert(mel, model.voices[1]).numpy(), READER.mel_definition)
     np.testing.assert_allclose(made, expected, atol=2 / 32768)
     again = speechssl.load_voice_converter(work / "model")(work / "in" / "a.wav", to="bea bo")
     np.testing.assert_allclose(made, again, atol=2 / 32768)
@@ -148,6 +151,27 @@ def test_a_recording_is_of_its_own_speaker_or_of_the_one_it_is_most_like(work: P
     styles = model.style_encoder(model.normalized(mel)[None])[0]
     nearest = int((styles - model.voices).abs().mean(1).argmin())
     assert torch.equal(voice.speak_as(work / "in" / "a.wav").style, styles[nearest])
+
+
+def test_a_vocoder_of_its_mels_speaks_in_place_of_griffin_lim_and_another_is_refused(
+    work: Path, tmp_path: Path
+) -> None:
+    wave = {"kind": "wave", "channels": 16, "strides": [10, 4, 4], "up_kernels": [20, 8, 8], "kernels": [3],
+            "dilations": [1], "last_kernel": 0, "activation": "leaky_relu"}  # fmt: skip
+    for name, bins in (("own", 16), ("other", 20)):
+        made = MelVocoder(VocoderConfig(replace(READER.mel_definition, num_mels=bins), generator=wave))
+        randomize(made)
+        made.scale.abs_()
+        vocoders.save(tmp_path / name, made.eval())
+    behind = vocoders.load(tmp_path / "own")
+    model, mel = make(), folders.load(work / "model").mel_of(soundfile.read(work / "in" / "a.wav", dtype="float32")[0])
+    expected = behind(model.convert(mel, model.voices[0]))
+    command = ["convert-voice", str(work / "in"), "--to", "anna", "--mel-converter", str(work / "model"), "--quiet"]
+    assert main([*command, "--mel-vocoder", str(tmp_path / "own"), "-o", str(tmp_path / "a")]) == 1
+    spoken = soundfile.read((tmp_path / "a" / "wav.scp").read_text().split(" ", 1)[1].strip())[0]
+    np.testing.assert_allclose(spoken, expected.clip(-1, 1), atol=2 / 32768)
+    with pytest.raises(DataError, match=r"mel converter 'x'.*num_mels"):
+        speechssl.load_voice_converter(work / "model", mel_vocoder=tmp_path / "other")
 
 
 def test_what_it_cannot_do_is_refused(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 import speechssl
 from speechssl.errors import CheckpointError, ConfigError, DataError
 from speechssl.nn.mel import mel_filters
+from speechssl.nn.mel_definition import MelDefinition
 from speechssl.objectives.mel_regression import absolute_loss
 from speechssl.units import mel_decoder as folders
 from speechssl.units.units import Units
@@ -174,6 +175,9 @@ def test_griffin_lim_gives_mels_back_in_step() -> None:
     assert float((again - mel)[loud].abs().mean()) < 0.5
     with pytest.raises(DataError, match="80 bins"):
         waveform(np.zeros((3, 7), np.float32), decoder.config)
+    np.testing.assert_array_equal(waveform(mel.numpy(), decoder.config.mel_definition, iterations=20), made)
+    with pytest.raises(ConfigError, match="natural log mels of power"):
+        waveform(mel.numpy(), MelDefinition(of="magnitude"))
 
 
 def test_griffin_lim_of_mels_louder_than_any_samples_is_finite_and_no_samples_reach_the_limit() -> None:

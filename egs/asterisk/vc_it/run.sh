@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
 # Two Italian voices (Asterisk's prompts by Carlo and Paola, CC BY(-SA) 3.0), each in the other's: units, a mel decoder with an
-# embedding of the speaker, Griffin-Lim. Held-out prompts are compared with what the target really said.
+# embedding of the speaker, Griffin-Lim or a vocoder of mels. Held-out prompts are compared with what the target really said.
 # usage: run.sh --prompts DIR [--option value ...]
 #   --prompts DIR         unpacked Debian packages, as seen from where you stand;  --download true  fetch them into it (30 MB; needs apt-get, dpkg)
 #   --units default       unit model: a folder, or a built-in one
 #   --kind regression     or flow, diffusion;  --embeddings ""  speakers by a table that is learned, or "resemblyzer"
+#   --mel-vocoder DIR     a vocoder of these mels (recipes.mel_vocoder) in place of Griffin-Lim
 #   --updates 2000        of the training;  --seconds 64  of speech in an update;  --device cpu  or cuda;  --precision fp32
 #   --measures ""         further options of speechssl score speech, such as "--similarity --dnsmos"
 #   --test 60             prompts;  --workers 2  processes;  --data data --exp exp  folders;  --tiny true  a miniature that says nothing
 #   --stage 0 --stop-stage 5
-# Rows, of both directions, all against the target's own recordings, over a time warp: the target itself, Griffin-Lim of its units in
-# its own voice (what conversion can get to), the source converted, the source as it is.
+# Rows, of both directions, all against the target's own recordings, over a time warp: the target itself, the vocoder of its own mels
+# (copy, with --mel-vocoder), its units in its own voice (what conversion can get to), the source converted, the source as it is.
 set -euo pipefail
-prompts='' download=false units=default kind=regression embeddings='' updates=2000 seconds=64 device=cpu precision=fp32 measures='' test=60
-workers=2 data=data exp=exp tiny=false stage=0 stop_stage=5
+prompts='' download=false units=default kind=regression embeddings='' mel_vocoder='' updates=2000 seconds=64 device=cpu precision=fp32
+measures='' test=60 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 if "$download" && [ -n "$prompts" ]; then mkdir -p "$prompts"; fi
 if [ ! -d "$prompts" ]; then echo "$0: --prompts must name a folder, not '$prompts'" >&2; exit 2; fi
-absolute prompts units embeddings
+absolute prompts units embeddings mel_vocoder
+. "$(dirname "$0")/../../utils/mel_vocoder.sh"
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 options=(--test "$test") small=()
@@ -48,19 +50,21 @@ if at_stage 2 "units, speakers -> mel decoder"; then
 fi
 if at_stage 3 "test units -> speech in both voices"; then
   for pair in carlo-carlo carlo-paola paola-paola paola-carlo; do
-    once "$exp/speech/$kind_of/$pair" "$decoder" "$exp/units/test/${pair%-*}" -- speechssl convert-voice "$exp/units/test/${pair%-*}" \
-      --to "${pair#*-}" --mel-decoder "$decoder/mel_decoder" --quiet -o "$exp/speech/$kind_of/$pair"
+    once "$exp/speech/$kind_of/$pair" "$decoder" "$exp/units/test/${pair%-*}" "${vocoder_card[@]}" -- speechssl convert-voice \
+      "$exp/units/test/${pair%-*}" --to "${pair#*-}" --mel-decoder "$decoder/mel_decoder" "${behind[@]}" --quiet -o "$exp/speech/$kind_of/$pair"
   done
+  for speaker in carlo paola; do copy_synthesis "$data/test/$speaker" "$exp/speech/copy/$speaker"; done
 fi
 scoring=false
 if at_stage 4 "speech -> scores"; then scoring=true; fi
 for pair in carlo-paola paola-carlo; do
-  for row in target own converted source; do
+  for row in target $copy own converted source; do
     to="${pair#*-}" rows+=" $pair.$row"
     if ! "$scoring"; then continue; fi
     case "$row" in
       target) made="$data/test/$to" ;;
       source) made="$data/test/${pair%-*}" ;;
+      copy) made="$exp/speech/copy/$to" ;;
       own) made="$exp/speech/$kind_of/$to-$to" ;;
       converted) made="$exp/speech/$kind_of/$pair" ;;
     esac

@@ -1,25 +1,29 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
 # German sentences (Kerstin, CC0, 1.76 h, one voice): what a mel decoder has to be told. Discrete units of several numbers, soft
-# units (arXiv:2111.02392) and the encoder's layer itself, one regression of the same shape for each, Griffin-Lim behind all.
+# units (arXiv:2111.02392) and the encoder's layer itself, one regression of the same shape for each,
+# one vocoder behind all: Griffin-Lim, or --mel-vocoder.
 # usage: run.sh --corpus DIR [--option value ...]
 #   --corpus DIR          Kerstin's corpus: metadata.csv and verified/*.opus, as seen from where you stand
 #   --contents "..."      numbers of units (k-means of the training speech on the built-in encoder), soft (the encoder trained on until
 #                         it predicts 100 units of its own, and its projections), layer (what these units are made of)
 #   --recognizer DIR      a recogniser of German (../asr trains one): character error rates
+#   --mel-vocoder DIR     a vocoder of these mels (../mel_vocoder trains one) in place of Griffin-Lim
 #   --measures ""         further options of speechssl score speech, such as "--dnsmos"
 #   --updates 2000        of each decoder;  --seconds 64  of speech in an update;  --soft-updates 600  of the soft encoder, 64 s each
 #   --device cpu          or cuda;  --precision fp32  --seed 0  --workers 2  processes;  --data data --exp exp  folders
 #   --tiny true           a miniature that says nothing;  --stage 0 --stop-stage 5
-# Rows: the recording and these contents; 40 sentences that were never trained on, as in ../resynth. bit/s are those of the test's units.
+# Rows: the recording, the vocoder of its own mels (copy, with --mel-vocoder), and these contents; 40 sentences that
+# were never trained on, as in ../resynth. bit/s are those of the test's units.
 set -euo pipefail
-corpus='' contents="50 100 500 soft layer" recognizer='' measures='' updates=2000 seconds=64 soft_updates=600 device=cpu precision=fp32 seed=0
-workers=2 data=data exp=exp tiny=false stage=0 stop_stage=5
+corpus='' contents="50 100 500 soft layer" recognizer='' mel_vocoder='' measures='' updates=2000 seconds=64 soft_updates=600
+device=cpu precision=fp32 seed=0 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 . "$(dirname "$0")/../../utils/heard.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
-absolute corpus recognizer
+absolute corpus recognizer mel_vocoder
+. "$(dirname "$0")/../../utils/mel_vocoder.sh"
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 . ../../utils/pretrain.sh
@@ -82,18 +86,19 @@ if at_stage 3 "test speech -> contents -> speech, and the mels' scores"; then
     of_content "$content"
     once "$exp/scores/$content.mel.json" "$exp/train/$content" ../mel/local/mel_scores.py -- ../mel/local/mel_scores.py "$data/test" \
       "$exp/train/$content/mel_decoder" "$exp/scores/$content.mel.json" --units "$model"
-    once "$exp/speech/$content" "$exp/train/$content" "$data" -- speechssl resynth "$data/test" --units "$model" --quiet \
-      --mel-decoder "$exp/train/$content/mel_decoder" -o "$exp/speech/$content"
+    once "$exp/speech/$content" "$exp/train/$content" "$data" "${vocoder_card[@]}" -- speechssl resynth "$data/test" --units "$model" --quiet \
+      --mel-decoder "$exp/train/$content/mel_decoder" "${behind[@]}" -o "$exp/speech/$content"
   done
+  copy_synthesis "$data/test" "$exp/speech/copy"
 fi
 if at_stage 4 "speech -> scores"; then
-  for row in real $contents; do
+  for row in real $copy $contents; do
     made="$exp/speech/$row" input=("$exp/speech/$row") units=()
-    case "$row" in real) made="$data/test" input=() ;; soft | layer) ;; *) units=(--units "$exp/units/$row/test") ;; esac
+    case "$row" in real) made="$data/test" input=() ;; soft | layer | copy) ;; *) units=(--units "$exp/units/$row/test") ;; esac
     # shellcheck disable=SC2086  # measures are options
     once "$exp/scores/$row.json" "$data" "${input[@]}" -- speechssl score speech "$data/test" "$made" "${units[@]}" $measures \
       -o "$exp/scores/$row.json"
     heard "$row" "$made" "${input[@]}"
   done
 fi
-if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "real $contents"; fi
+if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "real $copy $contents"; fi

@@ -8,17 +8,20 @@
 #   --noise FILE          a recording of noise (default: white noise); what decoders are trained with is coloured noise and babble
 #   --decoders "..."      of clean (diffusion, trained on clean speech alone, as in the paper), diffusion, regression (trained with noise)
 #   --recognizer DIR      a recogniser of German (../asr trains one): character error rates;  --measures "--dnsmos"  of speechssl score speech
+#   --mel-vocoder DIR     a vocoder of these mels (../mel_vocoder trains one) in place of Griffin-Lim behind the decoders
 #   --updates 2000        of each training;  --seconds 64  of speech in an update;  --steps 16  of a diffusion;  --device cpu  or cuda
 #   --precision fp32  --seed 0  --workers 2  processes;  --data data --exp exp  folders;  --tiny true  a miniature;  --stage 0 --stop-stage 4
-# Rows: the recording, Griffin-Lim of its own mels (what no decoder gets beyond), in noise, and what the decoders make of that.
+# Rows: the recording, Griffin-Lim of its own mels (what no decoder gets beyond), the vocoder of them (copy), in noise, and
+# what the decoders make of that.
 set -euo pipefail
-corpus='' snr="10 5" noise='' decoders="clean diffusion regression" recognizer='' measures="--dnsmos" updates=2000 seconds=64 steps=16 device=cpu
-precision=fp32 seed=0 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
+corpus='' snr="10 5" noise='' decoders="clean diffusion regression" recognizer='' mel_vocoder='' measures="--dnsmos" updates=2000 seconds=64 steps=16
+device=cpu precision=fp32 seed=0 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=4
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
 . "$(dirname "$0")/../../utils/heard.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
-absolute corpus noise recognizer
+absolute corpus noise recognizer mel_vocoder
+. "$(dirname "$0")/../../utils/mel_vocoder.sh"
 cd "$(dirname "$0")"
 . ../../utils/path.sh
 held_out=(--valid 20 --test 40) small=() recording=()
@@ -38,7 +41,7 @@ of_decoder() {
   esac
   told[0]="$root/${told[0]}"
 }
-rows="recording inverted"
+rows="recording inverted $copy"
 for db in $snr; do
   rows+=" noisy-$db"
   for decoder in $decoders; do rows+=" $decoder-$db"; done
@@ -62,12 +65,13 @@ fi
 if at_stage 2 "noisy speech -> features -> mels -> speech"; then
   once "$exp/speech/inverted" "$data" -- ../mel/local/mel_scores.py "$data/test" "$exp/train/${decoders%% *}/mel_decoder" "$exp/inverted.json" \
     --inverted "$exp/speech/inverted"
+  copy_synthesis "$data/test" "$exp/speech/copy"
   for db in $snr; do
     for decoder in $decoders; do
       options=(--steps "$steps")
       if [ "$decoder" = regression ]; then options=(); fi
-      once "$exp/speech/$decoder-$db" "$exp/train/$decoder" "$exp/speech/noisy-$db" -- speechssl resynth "$exp/speech/noisy-$db" --quiet \
-        --mel-decoder "$exp/train/$decoder/mel_decoder" "${options[@]}" -o "$exp/speech/$decoder-$db"
+      once "$exp/speech/$decoder-$db" "$exp/train/$decoder" "$exp/speech/noisy-$db" "${vocoder_card[@]}" -- speechssl resynth \
+        "$exp/speech/noisy-$db" --quiet --mel-decoder "$exp/train/$decoder/mel_decoder" "${behind[@]}" "${options[@]}" -o "$exp/speech/$decoder-$db"
     done
   done
 fi
