@@ -11,7 +11,7 @@
 #   --test 60             prompts;  --workers 2  processes;  --data data --exp exp  folders;  --tiny true  a miniature that says nothing
 #   --stage 0 --stop-stage 6
 # Rows, of both directions, all against the target's own recordings, over a time warp: the target itself; own: the target's recordings converted to the target;
-# the source converted; the source as it is.
+# the source converted; kept: the source converted to its own speaker, which is what to compare with; the source as it is.
 set -euo pipefail
 prompts='' download=false config=tiny_stargan_vc updates=1500 training='' device=cpu precision=fp32 speech=0 measures='' test=60 workers=2
 data=data exp=exp tiny=false stage=0 stop_stage=6
@@ -61,7 +61,7 @@ fi
 scoring=false
 if at_stage 5 "speech -> scores"; then scoring=true; fi
 for pair in carlo-paola paola-carlo; do
-  for row in target own converted source; do
+  for row in target own converted kept source; do
     to="${pair#*-}" rows+=" $pair.$row"
     if ! "$scoring"; then continue; fi
     case "$row" in
@@ -69,6 +69,7 @@ for pair in carlo-paola paola-carlo; do
       source) made="$data/test/${pair%-*}" ;;
       own) made="$exp/speech/$to-$to" ;;
       converted) made="$exp/speech/$pair" ;;
+      kept) made="$exp/speech/${pair%-*}-${pair%-*}" ;;
     esac
     input=("$made") && [ -f "$made.done" ] || input=()
     # shellcheck disable=SC2086  # measures are options
