@@ -4,6 +4,10 @@ back (arXiv:2006.11239, arXiv:2010.02502).
 A level a is the square root of alpha bar: the point is a data + sqrt(1 - a²) noise, 1 is clean. Training draws levels
 between those of neighbouring steps of a schedule, so that any schedule can be gone back by.
 
+Whoever says the noise has to be right to parts in thousands where there is hardly anything else, for its error is
+divided by a to find the data. An error of the velocity (arXiv:2202.00512, appendix D) is never more than one of the
+data.
+
 differs: squared error of the noise as in DDPM, where WaveGrad has the absolute one.
 
 B utterances, T frames, C channels.
@@ -50,8 +54,23 @@ def noised(data: Tensor, noise: Tensor, level: Tensor) -> Tensor:
     return a * data + (1 - a.square()).clamp_min(0).sqrt() * noise
 
 
+def velocity(data: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+    """a noise - sqrt(1 - a²) data of data, noise [B, ...] and levels [B]: v of arXiv:2202.00512."""
+    a = level.to(data.dtype).view(-1, *[1] * (data.ndim - 1))
+    return a * noise - (1 - a.square()).clamp_min(0).sqrt() * data
+
+
+def noise_of(found: Tensor, point: Tensor, level: Tensor) -> Tensor:
+    """The noise in points [B, ...] of levels [B] whose velocity was found: sqrt(1 - a²) point + a velocity."""
+    a = level.to(point.dtype).view(-1, *[1] * (point.ndim - 1))
+    return (1 - a.square()).clamp_min(0).sqrt() * point + a * found
+
+
 def noise_loss(predicted: Tensor, noise: Tensor, valid: Tensor) -> Tensor:
-    """Squared error of the noise: the mean over channels, summed over frames. [B, T, C], [B, T, C], valid [B, T]."""
+    """Squared error of the noise or velocity: the mean over channels, summed over frames.
+
+    predicted, noise [B, T, C]; valid [B, T].
+    """
     wide = torch.promote_types(predicted.dtype, torch.float32)
     return (predicted.to(wide) - noise.to(wide)).square().mean(2)[valid].sum()
 

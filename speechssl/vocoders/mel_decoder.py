@@ -2,7 +2,7 @@
 
 regression   the network says the mel (FastSpeech-class, not autoregressive): the mean of what could be
 flow         it says the velocity of a flow from noise to mel (arXiv:2505.16691, 2210.02747; see nn.flow_matching)
-diffusion    it says the noise in a noisy mel (AV2Wav, arXiv:2309.08030, with WaveGrad's levels; see nn.diffusion)
+diffusion    it says the noise in a noisy mel, or the velocity (AV2Wav, arXiv:2309.08030; see nn.diffusion)
 
 Each frame of the network is one unit and `frames_per_unit` mel frames side by side: 50 units a second make 100 mels.
 Who speaks is one of several names, or the numbers of a speaker embedding from outside (`speaker_inputs`); then the
@@ -61,6 +61,7 @@ class Config:
     depth: int = 3  # of them
     prompt: bool = False  # flow, diffusion: can be given the mel of the first frames
     guided: bool = False  # flow, diffusion: knows what it says without content
+    says: Literal["noise", "velocity"] = "noise"  # diffusion: of what it is shown (see `nn.diffusion`)
     speaker_inputs: int = 0  # E; 0: names have embeddings of their own, which are learned
     prosody: ProsodySettings | None = None  # units with pitch and energy; more_inputs and speaker_inputs follow from it
 
@@ -79,6 +80,8 @@ class Config:
                               f"{self.window} at least hop={self.hop} and even with it")  # fmt: skip
         if self.kind == "regression" and (self.prompt or self.guided):
             raise ConfigError("prompt and guided have no effect on a regression")
+        if self.says != "noise" and self.kind != "diffusion":
+            raise ConfigError(f"says={self.says} has no effect on a {self.kind}")
         if not 4000 <= self.sample_rate <= 192_000 or len(set(self.speakers)) < len(self.speakers):
             raise ConfigError(f"sample_rate must be 4000..192000 Hz and speakers all different, got {self.sample_rate}")
         if self.prosody is not None:
@@ -257,7 +260,7 @@ class MelDecoder(nn.Module):
             found = flow_matching.solve(say, draw(), steps=sampling.steps, method=sampling.method)
         else:
             path = diffusion.way_back(diffusion.levels(), sampling.steps)
-            found = diffusion.denoise(say, draw(), path, eta=sampling.eta, draw=draw)
+            found = diffusion.denoise(self._noise(say), draw(), path, eta=sampling.eta, draw=draw)
         mel = self.mels(found)[0]
         return mel if prompt is None else torch.cat([prompt.to(mel), mel[len(prompt) :]])
 
@@ -271,6 +274,11 @@ class MelDecoder(nn.Module):
             return (1 + guidance) * found - guidance * self(nothing, noisy=x, time=time)
 
         return say
+
+    def _noise(self, say: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        if self.config.says == "noise":
+            return say
+        return lambda x, level: diffusion.noise_of(say(x, level), x, level)
 
     def _given(self, prompt: Tensor | None, frames: int) -> Tensor | None:
         if prompt is None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from speechssl.errors import ConfigError
-from speechssl.nn.diffusion import denoise, draw_level, levels, noise_loss, noised, way_back
+from speechssl.nn.diffusion import denoise, draw_level, levels, noise_loss, noise_of, noised, velocity, way_back
 
 MEAN, DEVIATION = 1.0, 0.5
 
@@ -55,6 +55,26 @@ def test_the_deterministic_way_back_is_the_linear_map_of_a_gaussian() -> None:
     spread = math.sqrt(start**2 * DEVIATION**2 + 1 - start**2)
     found = denoise(gaussian, start * MEAN + spread * z, path)
     torch.testing.assert_close(found, MEAN + DEVIATION * z, atol=0.02, rtol=0)
+
+
+def test_the_velocity_by_hand_gives_the_noise_and_the_data_back() -> None:
+    data, noise, level = torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, -1.0]]), torch.tensor([0.6])
+    found = velocity(data, noise, level)
+    assert found[0].tolist() == pytest.approx([0.6 - 0.8 * 2, -0.6])
+    point = noised(data, noise, level)
+    torch.testing.assert_close(noise_of(found, point, level), noise)
+    torch.testing.assert_close(0.6 * point - 0.8 * found, data)
+
+
+def test_an_error_of_the_velocity_is_one_of_the_data_and_one_of_the_noise_is_divided_by_the_level() -> None:
+    data, noise = torch.tensor([[1.5]]), torch.tensor([[-0.5]])
+    level = levels()[-1:].float()  # 0.006: the first step of the way back
+    point, a = noised(data, noise, level), float(level)
+    path = [a, 1.0]  # the data at once
+    by_velocity = denoise(lambda x, _: noise_of(velocity(data, noise, level) + 0.1, x, level), point, path)
+    assert float(by_velocity) == pytest.approx(1.5 - 0.1 * math.sqrt(1 - a * a), abs=1e-3)
+    by_noise = denoise(lambda x, _: noise + 0.1, point, path)
+    assert float(by_noise) == pytest.approx(1.5 - 0.1 * math.sqrt(1 - a * a) / a, rel=1e-3)
 
 
 def test_with_noise_on_the_way_the_data_has_its_mean_and_deviation() -> None:

@@ -162,6 +162,7 @@ TINY: dict[str, list[Case]] = {
     ],
     "mel_diffusion": [
         Case({"decoder": MEL}, labels=True, codes=False, lr=1e-2),
+        Case({"decoder": {**MEL, "says": "velocity"}}, labels=True, codes=False, lr=1e-2),
         Case({"decoder": MEL, "num_labels": 0, "layer": 1}, codes=False, lr=1e-2),
         # without babble, which is another utterance of the batch
         Case({"decoder": MEL, "num_labels": 0, "layer": 1, "noise": {"babble_share": 0.0}}, codes=False, lr=1e-2),

@@ -63,6 +63,22 @@ def test_the_same_seed_gives_the_same_mel_and_another_one_another_where_somethin
     assert torch.equal(found[0], found[2]) == (kind == "regression")
 
 
+def test_a_diffusion_that_says_the_data_in_its_velocity_is_decoded_to_it() -> None:
+    """Velocities a noise - sqrt(1 - a^2) data of what is shown, for data of 0.25 everywhere."""
+    decoder = make("diffusion", says="velocity")
+
+    def said(condition: Tensor, *, noisy: Tensor, time: Tensor, prompt: Tensor | None = None) -> Tensor:
+        a = time.view(-1, 1, 1)
+        noise = (noisy - a * 0.25) / (1 - a.square()).sqrt()
+        return a * noise - (1 - a.square()).sqrt() * 0.25
+
+    decoder.forward = said  # type: ignore[assignment]
+    found = decoder.normalized(decoder.decode(ids(5), Sampling(steps=4)))
+    torch.testing.assert_close(found, torch.full_like(found, 0.25), atol=1e-3, rtol=0)
+    with pytest.raises(ConfigError, match="no effect on a flow"):
+        make("flow", says="velocity")
+
+
 def test_guidance_goes_away_from_what_is_said_without_content() -> None:
     decoder = make("flow", guided=True)
     x, time = torch.randn(1, 5, 40), torch.tensor([0.4])
