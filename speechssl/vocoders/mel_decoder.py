@@ -80,8 +80,6 @@ class Config:
                               f"{self.window} at least hop={self.hop} and even with it")  # fmt: skip
         if self.kind == "regression" and (self.prompt or self.guided):
             raise ConfigError("prompt and guided have no effect on a regression")
-        if self.says != "noise" and self.kind != "diffusion":
-            raise ConfigError(f"says={self.says} has no effect on a {self.kind}")
         if not 4000 <= self.sample_rate <= 192_000 or len(set(self.speakers)) < len(self.speakers):
             raise ConfigError(f"sample_rate must be 4000..192000 Hz and speakers all different, got {self.sample_rate}")
         if self.prosody is not None:
@@ -137,6 +135,8 @@ class MelDecoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        if config.says != "noise" and config.kind != "diffusion":  # its kind may be filled in after the rest
+            raise ConfigError(f"says={config.says} has no effect on a {config.kind}")
         self.config = config = config.whole()
         dim, patch = config.dim, config.patch
         units = config.num_units
