@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from speechssl.errors import ConfigError, DataError
+from speechssl.nn.lengths import zero_padding
 from speechssl.nn.mel import mel_filters, slaney_filters, windowed_power
 
 _MOST = 1 << 16  # samples and bins
@@ -89,7 +90,7 @@ class MelDefinition:
             samples = wav.gather(1, torch.minimum(there, 2 * last - there).clamp_min(0))
         else:
             inside = (seen >= 0) & (seen <= last)
-            samples = wav.gather(1, seen.clamp(0, wav.shape[1] - 1).expand(len(wav), -1)) * inside
+            samples = zero_padding(wav.gather(1, seen.clamp(0, wav.shape[1] - 1).expand(len(wav), -1)), inside)
         power = windowed_power(samples.unfold(1, self.window, self.hop), self.fft_length, periodic=self.periodic)
         spectrum = power + self.added if self.added else power
         if self.of == "magnitude":
