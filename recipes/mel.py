@@ -24,7 +24,6 @@ refused.
 import json
 import sys
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from recipes.shared import (
-    MEASURED,
     Common,
     count,
-    mel_statistics,
+    first_batches,
+    measure_mels,
     run_recipe,
     run_trainer,
     speaker_embeddings,
@@ -129,8 +128,7 @@ def train(run: Run, group: Group) -> int:
         return 2
     trainer, result = ended
     if group.first:
-        seen = islice((loaded.batch for loaded in batches.once() if loaded.batch is not None), MEASURED)
-        if (found := calibrate(objective.cpu(), seen)) is not None:
+        if (found := calibrate(objective.cpu(), first_batches(batches))) is not None:
             log.line(f"prosody: {found}")
         facts = {"recipe": "recipes.mel", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         name = run.name or f"mel_{run.kind}, {trainer.update} updates, seed {run.seed}"
@@ -197,9 +195,7 @@ def measure(decoder: MelDecoder, batches: Batches) -> None:
         frames = batch.lengths // hop
         return decoder.mels(decoder.patches(batch.wav, batch.lengths, int(frames.max()))), frames * ratio
 
-    mean, scale = mel_statistics(batches, mels)
-    decoder.mean.copy_(mean)
-    decoder.scale.copy_(scale)
+    measure_mels(decoder, batches, mels)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes.shared import Common, count, mel_statistics, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, count, measure_mels, run_recipe, run_trainer, start_folder
 from speechssl.data import pitch_files
 from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
@@ -110,9 +110,7 @@ def measure(reader: MelReader, batches: Batches) -> None:
         frames = batch.lengths // reader.config.hop
         return reader.mels(batch.wav, batch.lengths, int(frames.max())), frames
 
-    mean, scale = mel_statistics(batches, mels)
-    reader.mean.copy_(mean)
-    reader.scale.copy_(scale)
+    measure_mels(reader, batches, mels)
 
 
 def open_data(run: Run, spec: str, pitch: str, labels: str | None, rate_hz: float) -> TrainingSet:

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes.shared import Common, check_crops, count, mel_statistics, run_recipe, run_trainer, start_folder
+from recipes.shared import Common, check_crops, count, measure_mels, run_recipe, run_trainer, start_folder
 from speechssl import files
 from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
@@ -147,9 +147,7 @@ def measure(vocoder: MelVocoder, batches: Batches) -> None:
         frames = batch.lengths // vocoder.config.mels.hop
         return vocoder.mels_of(batch.wav, batch.lengths, int(frames.max())), frames
 
-    mean, scale = mel_statistics(batches, mels)
-    vocoder.mean.copy_(mean)
-    vocoder.scale.copy_(scale)
+    measure_mels(vocoder, batches, mels)
 
 
 def open_data(run: Run, spec: str, vocoder: MelVocoder) -> TrainingSet:

@@ -4,8 +4,9 @@ import dataclasses
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -40,7 +41,6 @@ from speechssl.units.card import find as find_unit_model
 from speechssl.units.voice_conversion import read_embedding
 
 R = TypeVar("R")
-MEASURED = 20  # batches of which the mels' mean and scale are taken, and the spread of prosody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,22 +179,25 @@ def check_crops(batching: Batching) -> None:
                           "want crops of one length")  # fmt: skip
 
 
-def mel_statistics(batches: Batches, mels: Callable[[Batch], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Mean and scale [M] of each mel bin over the first batches.
+def first_batches(batches: Batches, count: int | None = 20) -> Iterator[Batch]:
+    """Of one pass the first ones (None: all), but those that could not be read."""
+    return (loaded.batch for loaded in islice(batches.once(), count) if loaded.batch is not None)
+
+
+def measure_mels(module: nn.Module, batches: Batches, mels: Callable[[Batch], tuple[Tensor, Tensor]]) -> None:
+    """Fill `mean` and `scale` [M] of a module with those of each mel bin over the first batches.
 
     mels: of a batch the mels [B, T, M], and how many frames [B] are real ones.
     """
     sums = torch.zeros(3, 1, dtype=torch.float64)
-    for number, loaded in enumerate(batches.once()):
-        if number == MEASURED:
-            break
-        if loaded.batch is not None:
-            found, counts = mels(loaded.batch)
-            values = found.double()[valid_mask(counts, found.shape[1])]
-            sums = sums + torch.stack([torch.full((found.shape[2],), float(len(values)), dtype=torch.float64),
-                                       values.sum(0), values.square().sum(0)])  # fmt: skip
+    for batch in first_batches(batches):
+        found, counts = mels(batch)
+        values = found.double()[valid_mask(counts, found.shape[1])]
+        sums = sums + torch.stack([torch.full((found.shape[2],), float(len(values)), dtype=torch.float64),
+                                   values.sum(0), values.square().sum(0)])  # fmt: skip
     mean, square = sums[1:] / sums[0].clamp_min(1)
-    return mean.float(), (square - mean.square()).clamp_min(1e-4).sqrt().float()
+    module.get_buffer("mean").copy_(mean)
+    module.get_buffer("scale").copy_((square - mean.square()).clamp_min(1e-4).sqrt())
 
 
 def all_once(batching: Batching) -> Batching:

@@ -15,14 +15,12 @@ the styles of all speakers) and result.json. Exit code: 0 trained to the end, 2 
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
-from speechssl.data.batch import Batch
+from recipes.shared import Common, count, first_batches, run_recipe, run_trainer, start_folder
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
@@ -32,8 +30,6 @@ from speechssl.training.mel_conversion import Conversion, Losses, find_voices
 from speechssl.units import mel_converter as folders
 from speechssl.vocoders.mel_converter import Config as ConverterConfig
 from speechssl.vocoders.mel_reader import MelReader
-
-_HEARD = 50  # batches in which the speakers' styles are found
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def train(run: Run, group: Group) -> int:
     if group.first:
         made = objective.average.cpu().eval()
         whole = Batches(data, run.data.valid_batching, run.seed, hop)
-        find_voices(made, some(whole))
+        find_voices(made, first_batches(whole, None))
         facts = {"recipe": "recipes.stargan_vc", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         name = run.name or f"stargan_vc, {trainer.update} updates, seed {run.seed}"
         card = folders.save(folder / "mel_converter", made, name=name, licence=run.licence, training=facts)
@@ -117,13 +113,6 @@ def open_data(run: Run, spec: str, reader: MelReader) -> TrainingSet:
     """A corpus with its speakers."""
     return open_training_set(open_corpus(spec), sample_rate=reader.config.sample_rate, lengths=run.data.lengths,
                              group_by="speaker")  # fmt: skip
-
-
-def some(batches: Batches) -> Iterator[Batch]:
-    """The first batches of an epoch."""
-    for number, loaded in enumerate(batches.once()):
-        if number < _HEARD and loaded.batch is not None:
-            yield loaded.batch
 
 
 if __name__ == "__main__":

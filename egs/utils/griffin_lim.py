@@ -17,9 +17,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from kaldi_dir import write_dir
+from kaldi_dir import write_speech
 
-from speechssl.audio import write as write_audio
 from speechssl.data.corpus import open_corpus, read_utterance
 
 RATE, FFT = 16_000, 1024
@@ -32,13 +31,10 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--iterations", type=int, default=60)
     args = parser.parse_args()
-    (args.out / "audio").mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for number, utterance in enumerate(open_corpus(args.data).utterances):
-        samples = read_utterance(utterance, sample_rate=RATE).samples
-        paths[utterance.id] = (args.out / "audio" / f"{number:06}.wav").resolve()
-        write_audio(paths[utterance.id], inverted(samples, args.iterations), RATE)
-    write_dir(args.out, paths, dict.fromkeys(paths, "griffin-lim"))
+    speech = ((utterance.id, read_utterance(utterance, sample_rate=RATE).samples)
+              for utterance in open_corpus(args.data).utterances)  # fmt: skip
+    made = ((name, inverted(samples, args.iterations)) for name, samples in speech)
+    write_speech(args.out, made, RATE, "griffin-lim")
     return 0
 
 

@@ -11,25 +11,21 @@ from speechssl import files
 _MOST = 16 << 20
 _WIDE = 12  # columns of names in other reports
 _SHOWN = 8  # items of a list
-_KINDS = {"seq2seq": "translator", "text-to-units": "text to units"}
 _OF_THE_CARD = ("name", "sha256", "licence", "sample_rate", "rate_hz")  # first, in this order
 
 
-def card_format(folder: Path) -> str | None:
-    """`format` of a folder's card.json; None where there is none."""
+def read(folder: Path) -> dict[str, Any]:
+    """card.json of a folder, where its format is one of ours; else nothing."""
     try:
         card = files.read_json(folder / "card.json", most=_MOST)
     except (OSError, ValueError):
-        return None
-    found = card.get("format") if isinstance(card, dict) else None
-    return found if isinstance(found, str) else None
+        return {}
+    return card if isinstance(card, dict) and str(card.get("format")).startswith("speechssl-") else {}
 
 
-def describe(folder: Path, own: str) -> tuple[dict[str, Any], list[str]]:
-    """Values for programs and lines for people of a card whose format is `own`: speechssl-KIND-1."""
-    card = files.read_json(folder / "card.json", most=_MOST)
-    kind = own.removeprefix("speechssl-").rpartition("-")[0]
-    kind = _KINDS.get(kind, kind.replace("-", " "))
+def describe(folder: Path, card: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values for programs and lines for people of a card whose format is speechssl-KIND-1."""
+    kind = card["format"].removeprefix("speechssl-").rpartition("-")[0].replace("-", " ")
     facts = {key: value for key, value in card.items() if key != "format"}
     ordered = {key: facts.pop(key) for key in _OF_THE_CARD if key in facts} | facts
     rows = [("kind", kind), *_rows(ordered)]

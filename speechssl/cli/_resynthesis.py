@@ -98,6 +98,7 @@ def speak_all(
 
     from speechssl.data import pitch_files
     from speechssl.extract import resynthesis
+    from speechssl.units.mel_converter import ConvertedVoice
     from speechssl.units.mel_vocoder import CopySynthesis
     from speechssl.units.model import UnitModel
 
@@ -110,7 +111,7 @@ def speak_all(
             raise ConfigError("--units has no effect on an output folder of speechssl units, which knows its model")
         claimed = resynthesis.identity(folder, resynthesis.unit_model_of(folder), voice, speaking, pitch)
         spoken = resynthesis.of_units(folder)
-    elif isinstance(voice, CopySynthesis):
+    elif isinstance(voice, CopySynthesis | ConvertedVoice):  # of mels, without a unit model
         corpus = _extraction.open_input(args)
         claimed = resynthesis.identity(corpus, "", voice, speaking, pitch)
         spoken = resynthesis.of_corpus(corpus, partial(voice.hear, None), sample_rate=voice.sample_rate)

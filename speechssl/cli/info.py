@@ -70,11 +70,11 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         return _pieces(path)
     if is_normalizer(path):
         return _normalizer(path)
-    if (translator := _translator(path)) is not None:
+    card = _card_report.read(path)
+    if (translator := _translator(path, card)) is not None:
         return translator
-    own = _card_report.card_format(path)
-    if own is not None and own.startswith("speechssl-") and own != FORMAT:
-        return _card_report.describe(path, own)
+    if card.get("format", FORMAT) != FORMAT:
+        return _card_report.describe(path, card)
     if (path / "card.json").is_file() or (args.what == "default" and not path.exists()):
         return _unit_model(args.what)
     if path.exists():
@@ -87,27 +87,22 @@ def _describe(args: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     return _encoder(args, known.find(args.what))
 
 
-def _translator(path: Any) -> tuple[dict[str, Any], list[str]] | None:
+def _translator(path: Any, card: dict[str, Any]) -> tuple[dict[str, Any], list[str]] | None:
     """Of a sequence-to-sequence model, ours or fairseq's; None for anything else."""
     from speechssl.convert import s2ut
 
-    if not s2ut.is_file(path) and not (path / "card.json").is_file():
+    if not s2ut.is_file(path) and not card:
         return None
-    from speechssl import files
     from speechssl.cli import _translator_report
     from speechssl.generation.model import FORMAT, Seq2Seq, of_fairseq
 
     if path.is_file():
         found = s2ut.load(path)
         values = _translator_report.describe(of_fairseq(found), found.dropped, found.notes)
-        return values, _translator_report.lines(values)
-    try:
-        card = files.read_json(path / "card.json", most=16 << 20)
-    except (OSError, ValueError):
+    elif card["format"] == FORMAT:
+        values = _translator_report.describe(Seq2Seq.load(path))
+    else:
         return None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        return None
-    values = _translator_report.describe(Seq2Seq.load(path))
     return values, _translator_report.lines(values)
 
 

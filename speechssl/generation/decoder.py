@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from speechssl.decoders import transformer
-from speechssl.generation import stored
+from speechssl.generation.stored import fill, plain_decoder
+from speechssl.units import stored
 
 FORMAT = "speechssl-unit-decoder-1"
 
@@ -28,7 +29,7 @@ class DecoderCard:
 
     def hashed(self, model: transformer.Model) -> "DecoderCard":
         """With the identity of a model: all that decides what it says."""
-        head = [FORMAT, stored.plain_decoder(self.decoder), self.memory_dim, self.reduced, self.unit_model]
+        head = [FORMAT, plain_decoder(self.decoder), self.memory_dim, self.reduced, self.unit_model]
         return replace(self, sha256=stored.digest(head, model))
 
 
@@ -43,7 +44,7 @@ def load(folder: Path) -> tuple[transformer.Model, DecoderCard]:
     with stored.reading(folder, "decoder of units"):
         with torch.device("meta"):  # no memory, whatever the card says
             model = transformer.Model(card.decoder, card.memory_dim)
-        stored.fill(model, folder)
+        fill(model, folder)
     stored.check_identity(folder, card.hashed(model).sha256, card.sha256)
     return model, card
 

@@ -26,7 +26,8 @@ from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.encoders import pretrained as encoder_files
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import CheckpointError, ConfigError, DataError
-from speechssl.generation import stored
+from speechssl.generation.stored import fill, plain_model
+from speechssl.units import stored
 from speechssl.units.model import samples_at
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Seq2Seq:
     @cached_property
     def sha256(self) -> str:
         """Identity: over encoder, normalisation, layer, model, weights and what symbols are."""
-        card, model = self.encoder_card, stored.plain_model(self.parts.model.config)
+        card, model = self.encoder_card, plain_model(self.parts.model.config)
         normal = [card.family, card.config, card.normalize, card.normalize_eps if card.normalize else None]
         return stored.digest([FORMAT, normal, self.layer, model, config.to_dict(self.output)], self.parts)
 
@@ -195,7 +196,9 @@ class Seq2Seq:
 
     def save(self, folder: str | Path) -> None:
         """Write the model into `folder` (made if absent); the card goes first and comes last."""
-        stored.write(Path(folder), self.parts, self.describe(), self.vocabulary)
+        stored.write(
+            folder, self.parts, self.describe(), beside=None if self.vocabulary is None else self.vocabulary.save
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> "Seq2Seq":
@@ -207,7 +210,7 @@ class Seq2Seq:
             encoder = encoder_files.build_empty(card.encoder.family, card.encoder.config)
             with torch.device("meta"):  # no memory, whatever the card says
                 parts = _Parts(encoder, seq2seq.Model(card.model, encoder.dim))
-            stored.fill(parts, path)
+            fill(parts, path)
             found = cls(parts.encoder, card.encoder, parts.model, card.output, layer=card.layer, vocabulary=vocabulary,
                         name=card.name, licence=card.licence, training=card.training)  # fmt: skip
         stored.check_identity(path, found.sha256, card.sha256)

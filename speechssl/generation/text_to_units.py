@@ -22,9 +22,10 @@ from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.search import Hypothesis, Search
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.errors import CheckpointError, ConfigError, DataError
-from speechssl.generation import stored
 from speechssl.generation.model import Output
-from speechssl.units.vocoder import without
+from speechssl.generation.stored import fill
+from speechssl.units import stored
+from speechssl.units.stored import without
 from speechssl.units.voice_conversion import embedding_of, fitting, known_names
 
 FORMAT = "speechssl-text-to-units-1"
@@ -178,7 +179,9 @@ class TextToUnits:
 
     def save(self, folder: str | Path) -> None:
         """Write the model into `folder` (made if absent); the card goes first and comes last."""
-        stored.write(Path(folder), self.parts, self.describe(), self.vocabulary)
+        stored.write(
+            folder, self.parts, self.describe(), beside=None if self.vocabulary is None else self.vocabulary.save
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> "TextToUnits":
@@ -190,7 +193,7 @@ class TextToUnits:
             with torch.device("meta"):  # no memory, whatever the card says
                 voices = torch.zeros(len(card.speakers.names), card.model.speaker_inputs)
                 parts = _Parts(unit_seq2seq.Model(card.model), voices)
-            stored.fill(parts, path)
+            fill(parts, path)
             found = cls(parts.model, vocabulary, card.languages, card.output, speakers=card.speakers,
                         voices=parts.voices, name=card.name, licence=card.licence, training=card.training)  # fmt: skip
         stored.check_identity(path, found.sha256, card.sha256)

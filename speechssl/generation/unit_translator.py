@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl import config, files
+from speechssl import config
 from speechssl.decoders import transformer, unit_seq2seq
 from speechssl.decoders.search import Hypothesis, Search
 from speechssl.decoders.unit_seq2seq import encode_rows, search_rows
 from speechssl.errors import CheckpointError, ConfigError, DataError
-from speechssl.generation import stored
 from speechssl.generation.model import Output
+from speechssl.generation.stored import fill
+from speechssl.units import stored
 from speechssl.units.model import UnitModel
+from speechssl.units.stored import without
 from speechssl.units.units import Units
-from speechssl.units.vocoder import without
 
 FORMAT = "speechssl-unit-translator-1"
 
@@ -137,7 +138,7 @@ class UnitTranslator:
         with stored.reading(path, "model from units to units"):
             with torch.device("meta"):  # no memory, whatever the card says
                 model = unit_seq2seq.Model(card.model)
-            stored.fill(model, path)
+            fill(model, path)
             found = cls(model, card.languages, card.output, targets=card.targets, name=card.name, licence=card.licence,
                         training=card.training)  # fmt: skip
         stored.check_identity(path, found.sha256, card.sha256)
@@ -229,4 +230,4 @@ class Into:
 
 def is_unit_translator(folder: str | Path) -> bool:
     """Whether a folder holds a model from units to units. Nothing else is looked at."""
-    return files.has_format(Path(folder) / "card.json", FORMAT, most=stored.MOST_JSON)
+    return stored.is_one(folder, FORMAT)

@@ -239,15 +239,21 @@ class Converted:
 
 
 @torch.no_grad()
-def find_voices(converter: MelConverter, batches: Iterable[Batch]) -> None:
-    """Fill `voices` with the mean style of each speaker's utterances. DataError where one of them has none."""
+def find_voices(converter: MelConverter, batches: Iterable[Batch], *, enough: int = 30) -> None:
+    """Fill `voices` with the mean style of each speaker's first `enough` utterances; batches after that are not read.
+
+    DataError where one of them has none.
+    """
     hop, device = converter.config.reader.hop, converter.voices.device
     found: list[list[Tensor]] = [[] for _ in converter.config.speakers]
     for batch in batches:
         assert batch.groups is not None
         for wav, length, speaker in zip(batch.wav, batch.lengths, batch.groups, strict=True):
-            mel = converter.mels(wav[None].to(device), length[None].to(device), max(1, int(length) // hop))
-            found[int(speaker)].append(converter.style(mel, speaker[None].to(device))[0])
+            if len(found[int(speaker)]) < enough:
+                mel = converter.mels(wav[None].to(device), length[None].to(device), max(1, int(length) // hop))
+                found[int(speaker)].append(converter.style(mel, speaker[None].to(device))[0])
+        if min(map(len, found)) == enough:
+            break
     for name, styles in zip(converter.config.speakers, found, strict=True):
         if not styles:
             raise DataError(f"speaker {name!r} has no recording to find a style in")

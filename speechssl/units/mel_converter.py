@@ -7,28 +7,24 @@ T mel frames, M mel bins, S numbers of a style.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from speechssl import config, files
+from speechssl import config
 from speechssl.data.corpus import open_corpus, read_utterance
 from speechssl.data.samples import samples_at
 from speechssl.data.speaker_embedding import HEARD
-from speechssl.encoders import pretrained as native
-from speechssl.errors import AudioError, CheckpointError, ConfigError, DataError
-from speechssl.units.mel_vocoder import TrainedMelVocoder
-from speechssl.units.model import UnitModel
+from speechssl.errors import AudioError, DataError
+from speechssl.units import stored
+from speechssl.units.mel_vocoder import TrainedMelVocoder, sounded, sounded_by
 from speechssl.units.units import Units
-from speechssl.units.vocoder import UNUSABLE, check_identity, identity, read_weights
-from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_converter import Config, MelConverter
 from speechssl.vocoders.mel_reader import Config as ReaderConfig
 from speechssl.vocoders.mel_reader import MelReader
@@ -66,13 +62,12 @@ def save_reader(
 ) -> MelReaderCard:
     """Write a mel reader into `folder`, made if absent; returns its card."""
     card = MelReaderCard(READER_FORMAT, reader.config, _sha256(READER_FORMAT, reader), unit_model, training or {})
-    _write(Path(folder), reader, card)
-    return card
+    return stored.write(folder, reader, card)
 
 
 def load_reader(folder: str | Path) -> MelReader:
     """A mel reader in eval mode. CheckpointError where files are missing, damaged or not those of card.json."""
-    card = _read_card(Path(folder), READER_FORMAT, MelReaderCard, "mel reader (recipes.mel_reader makes one)")
+    card = stored.read_card(folder, MelReaderCard, READER_FORMAT, "mel reader", "recipes.mel_reader")
     return _load(Path(folder), READER_FORMAT, lambda: MelReader(card.config), card.sha256)
 
 
@@ -82,8 +77,7 @@ def save(
 ) -> MelConverterCard:  # fmt: skip
     """Write a mel converter into `folder`, made if absent; returns its card."""
     card = MelConverterCard(FORMAT, name, converter.config, _sha256(FORMAT, converter), licence, training or {})
-    _write(Path(folder), converter, card)
-    return card
+    return stored.write(folder, converter, card)
 
 
 def load(folder: str | Path, vocoder: TrainedMelVocoder | None = None) -> "TrainedMelConverter":
@@ -91,53 +85,28 @@ def load(folder: str | Path, vocoder: TrainedMelVocoder | None = None) -> "Train
 
     CheckpointError where files are missing, damaged or not those of card.json; DataError for a vocoder of other mels.
     """
-    card = _read_card(Path(folder), FORMAT, MelConverterCard, "mel converter (recipes.stargan_vc makes one)")
+    card = stored.read_card(folder, MelConverterCard, FORMAT, "mel converter", "recipes.stargan_vc")
     module = _load(Path(folder), FORMAT, lambda: MelConverter(card.config), card.sha256)
     return TrainedMelConverter(module, card, vocoder=vocoder)
 
 
 def is_one(folder: str | Path) -> bool:
     """Whether a folder says that it holds a mel converter."""
-    try:
-        raw = files.read_json(Path(folder) / "card.json", most=_MOST_BYTES)
-    except (OSError, ValueError):
-        return False
-    return isinstance(raw, dict) and raw.get("format") == FORMAT
+    return stored.is_one(folder, FORMAT)
 
 
-C = TypeVar("C", MelReaderCard, MelConverterCard)
 M = TypeVar("M", MelReader, MelConverter)
 
 
 def _sha256(form: str, module: MelReader | MelConverter) -> str:
-    return identity(form, config.to_dict(module.config), module)
-
-
-def _write(folder: Path, module: nn.Module, card: MelReaderCard | MelConverterCard) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    native.write_tensors(folder / "model.safetensors", module.state_dict())
-    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _read_card(folder: Path, form: str, kind: type[C], what: str) -> C:
-    path = folder / "card.json"
-    try:
-        raw = files.read_json(path, most=_MOST_BYTES)
-        if not isinstance(raw, dict) or raw.get("format") != form:
-            raise ValueError(f'format is not "{form}"')
-        return config.build(kind, raw)
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{folder}: no usable {what}: {error}") from error
+    return stored.digest([form, config.to_dict(module.config)], module)
 
 
 def _load(folder: Path, form: str, build: Callable[[], M], stated: str) -> M:
-    try:
-        module = read_weights(folder, build)
-    except UNUSABLE as error:
-        raise CheckpointError(f"{folder}: the weights cannot be used: {error}") from error
-    check_identity(folder, _sha256(form, module), stated)
-    return module.eval().requires_grad_(False)
+    with stored.reading(folder, "weights"):
+        module = stored.read_weights(folder, build)
+    stored.check_identity(folder, _sha256(form, module), stated)
+    return module
 
 
 @dataclass(frozen=True)
@@ -155,9 +124,7 @@ class TrainedMelConverter:
     def __post_init__(self) -> None:
         """Refuse a vocoder of other mels."""
         if self.vocoder is not None:
-            own = self.module.config.reader.mel_definition
-            behind = f"mel vocoder {self.vocoder.card.name!r}"
-            self.vocoder.module.config.mels.check(own, behind, f"mel converter {self.card.name!r}")
+            self.vocoder.check(self.module.config.reader.mel_definition, f"mel converter {self.card.name!r}")
 
     @property
     def sample_rate(self) -> int:
@@ -220,10 +187,8 @@ class ConvertedVoice:
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        told = hashlib.sha256(self.style.numpy().tobytes()).hexdigest()
-        vocoder = self.converter.vocoder
-        behind = f"griffin-lim {self.converter.iterations}" if vocoder is None else f"vocoder {vocoder.identity}"
-        return f"{self.converter.card.sha256} as {told} {behind}"
+        told, own = hashlib.sha256(self.style.numpy().tobytes()).hexdigest(), self.converter
+        return f"{own.card.sha256} as {told} {sounded_by(own.vocoder, own.iterations)}"
 
     @property
     def has_pitch(self) -> bool:
@@ -235,10 +200,8 @@ class ConvertedVoice:
         """Mels are what it speaks."""
         return False
 
-    def hear(self, model: UnitModel, samples: np.ndarray) -> Tensor:
-        """Log mels [T, M] of samples [S] at the rate of `model`, of which nothing else is used."""
-        if model.sample_rate != self.sample_rate:
-            raise ConfigError(f"mels at {self.sample_rate} Hz of recordings read at {model.sample_rate} Hz")
+    def hear(self, model: object, samples: np.ndarray) -> Tensor:
+        """Log mels [T, M] of samples [S] at its rate; there is no unit model."""
         return self.converter.mel_of(samples)
 
     def __call__(
@@ -247,15 +210,12 @@ class ConvertedVoice:
         """wav [S] float32 of a source's log mels [T, M], in place of units. DataError for anything else."""
         if not isinstance(units, Tensor) or pitch is not None:
             raise DataError("a mel converter takes mels of recordings, no units and no pitch")
-        module = self.converter.module
-        made, definition = module.convert(units, self.style), module.config.reader.mel_definition
-        if self.converter.vocoder is not None:
-            return self.converter.vocoder(made)
-        wav = griffin_lim.waveform(made.numpy(), definition, iterations=self.converter.iterations)
-        return torch.from_numpy(wav)
+        own = self.converter
+        made = own.module.convert(units, self.style)
+        return sounded(made, own.module.config.reader.mel_definition, own.vocoder, own.iterations)
 
     def check(self, unit_model: str) -> None:
-        """Any unit model will do: none is used."""
+        """It speaks no units, so that any would do."""
 
     def predict_durations(self, ids: np.ndarray) -> np.ndarray:
         """DataError: it has no units."""

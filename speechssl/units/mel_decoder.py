@@ -4,8 +4,7 @@ card.json           config, the unit model's hash, what it is given, name, licen
 model.safetensors   weights, and mean and scale of the mels
 """
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl import config, files
-from speechssl.encoders import pretrained as native
-from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl import config
+from speechssl.errors import ConfigError, DataError
+from speechssl.units import stored
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
-from speechssl.units.vocoder import UNUSABLE, SpokenUnits, check_identity, identity, read_weights, without
+from speechssl.units.vocoder import SpokenUnits
 from speechssl.vocoders.mel_decoder import Config, MelDecoder, Sampling
 
 FORMAT = "speechssl-mel-decoder-1"
@@ -92,7 +91,7 @@ class TrainedMelDecoder:
 
 def sha256(decoder: MelDecoder) -> str:
     """Identity of a mel decoder: over its config and every tensor."""
-    return identity(FORMAT, without(config.to_dict(decoder.config), _LATER), decoder)
+    return stored.digest([FORMAT, stored.without(config.to_dict(decoder.config), _LATER)], decoder)
 
 
 def check_fits(decoder: MelDecoder, units: SpokenUnits) -> None:
@@ -108,48 +107,28 @@ def save(
     licence: str = "", training: dict[str, Any] | None = None, embedder: str = "", soft: bool = False,
 ) -> MelDecoderCard:  # fmt: skip
     """Write a mel decoder into `folder`, made if absent; returns its card. ConfigError where it does not fit."""
-    folder = Path(folder)
     check_fits(decoder, units)
-    folder.mkdir(parents=True, exist_ok=True)
-    native.write_tensors(folder / "model.safetensors", decoder.state_dict())
     card = MelDecoderCard(FORMAT, name, decoder.config, units, layer, sha256(decoder), licence, training or {},
                           embedder, soft)  # fmt: skip
-    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
-    return card
+    return stored.write(folder, decoder, card)
 
 
 def is_one(folder: str | Path) -> bool:
     """Whether a folder says that it holds a mel decoder."""
-    try:
-        raw = files.read_json(Path(folder) / "card.json", most=_MOST_BYTES)
-    except (OSError, ValueError):
-        return False
-    return isinstance(raw, dict) and raw.get("format") == FORMAT
+    return stored.is_one(folder, FORMAT)
 
 
 def read_card(folder: str | Path) -> MelDecoderCard:
     """card.json, checked for its form only. CheckpointError where there is none."""
-    path = Path(folder) / "card.json"
-    try:
-        raw = files.read_json(path, most=_MOST_BYTES)
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise ValueError(f'format is not "{FORMAT}"')
-        return config.build(MelDecoderCard, raw)
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: no mel decoder there (no card.json; recipes.mel makes one)") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a mel decoder's card: {error}") from error
+    return stored.read_card(folder, MelDecoderCard, FORMAT, "mel decoder", "recipes.mel")
 
 
 def load(folder: str | Path) -> TrainedMelDecoder:
     """A mel decoder in eval mode. CheckpointError where files are missing, damaged or not those of card.json."""
     folder = Path(folder)
     card = read_card(folder)
-    try:
-        decoder = read_weights(folder, lambda: MelDecoder(card.config))
+    with stored.reading(folder, "mel decoder"):
+        decoder = stored.read_weights(folder, lambda: MelDecoder(card.config))
         check_fits(decoder, card.units)
-    except UNUSABLE as error:
-        raise CheckpointError(f"{folder}: not a usable mel decoder: {error}") from error
-    check_identity(folder, sha256(decoder), card.sha256)
-    return TrainedMelDecoder(decoder.eval().requires_grad_(False), card)
+    stored.check_identity(folder, sha256(decoder), card.sha256)
+    return TrainedMelDecoder(decoder, card)

@@ -4,8 +4,7 @@ card.json           config (what the mels are, the generator), name, licence, sh
 model.safetensors   plain weights, and mean and scale of the mels
 """
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechssl import config, files
+from speechssl import config
 from speechssl.convert import mel_hifigan
-from speechssl.encoders import pretrained as native
-from speechssl.errors import CheckpointError, DataError
-from speechssl.units.vocoder import DTYPES, UNUSABLE, Precision, check_identity, identity, no_fast_form, read_weights
-from speechssl.vocoders.mel_decoder import Config as DecoderConfig
+from speechssl.errors import DataError
+from speechssl.nn.mel_definition import MelDefinition
+from speechssl.units import stored
+from speechssl.units.vocoder import DTYPES, Precision, no_fast_form
+from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_vocoder import Config, MelVocoder
 
 FORMAT = "speechssl-mel-vocoder-1"
@@ -69,11 +69,9 @@ class TrainedMelVocoder:
             return torch.zeros(0, definition.num_mels)
         return self.module.mels_of(wav, torch.tensor([len(samples)]), count)[0].cpu()
 
-    def check(self, decoder: DecoderConfig, name: str) -> None:
-        """DataError, with how they differ, unless the mels that a decoder of this name makes are the vocoder's."""
-        self.module.config.mels.check(
-            decoder.mel_definition, f"mel vocoder {self.card.name!r}", f"mel decoder {name!r}"
-        )
+    def check(self, mels: MelDefinition, whose: str) -> None:
+        """DataError, with how they differ, unless the mels that somebody makes are the vocoder's."""
+        self.module.config.mels.check(mels, f"mel vocoder {self.card.name!r}", whose)
 
     def accelerate(self, precision: Precision = "fp32") -> "TrainedMelVocoder":
         """As `units.vocoder.Vocoder.accelerate`."""
@@ -131,9 +129,21 @@ class CopySynthesis:
         raise DataError("copy synthesis takes no pitch")
 
 
+def sounded(mels: Tensor, definition: MelDefinition, vocoder: TrainedMelVocoder | None, iterations: int) -> Tensor:
+    """wav [S] float32 of log mels [T, M] by a vocoder of them, or Griffin-Lim in so many iterations."""
+    if vocoder is not None:
+        return vocoder(mels)
+    return torch.from_numpy(griffin_lim.waveform(mels.numpy(), definition, iterations=iterations))
+
+
+def sounded_by(vocoder: TrainedMelVocoder | None, iterations: int) -> str:
+    """What decides the samples of `sounded` beside the mels."""
+    return f"griffin-lim {iterations}" if vocoder is None else f"vocoder {vocoder.identity}"
+
+
 def sha256(vocoder: MelVocoder) -> str:
     """Identity of a vocoder of mels: over its config and every tensor."""
-    return identity(FORMAT, config.to_dict(vocoder.config), vocoder)
+    return stored.digest([FORMAT, config.to_dict(vocoder.config)], vocoder)
 
 
 def save(
@@ -141,32 +151,8 @@ def save(
     training: dict[str, Any] | None = None,
 ) -> MelVocoderCard:  # fmt: skip
     """Write a vocoder with plain weights (`Learning.trained`) into `folder`, made if absent; returns its card."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    native.write_tensors(folder / "model.safetensors", vocoder.state_dict())
     card = MelVocoderCard(FORMAT, name, vocoder.config, sha256(vocoder), licence, training or {})
-    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
-    return card
-
-
-def is_one(folder: str | Path) -> bool:
-    """Whether a folder says that it holds a vocoder of mels in our format."""
-    return files.has_format(Path(folder) / "card.json", FORMAT, most=_MOST_BYTES)
-
-
-def read_card(folder: str | Path) -> MelVocoderCard:
-    """card.json, checked for its form only. CheckpointError where there is none."""
-    path = Path(folder) / "card.json"
-    try:
-        raw = files.read_json(path, most=_MOST_BYTES)
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise ValueError(f'format is not "{FORMAT}"')
-        return config.build(MelVocoderCard, raw)
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: no mel vocoder there (no card.json; recipes.mel_vocoder makes one)") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a mel vocoder's card: {error}") from error
+    return stored.write(folder, vocoder, card)
 
 
 def load(folder: str | Path) -> TrainedMelVocoder:
@@ -178,10 +164,8 @@ def load(folder: str | Path) -> TrainedMelVocoder:
     if not (folder / "card.json").exists() and (folder / "config.json").is_file():
         vocoder = mel_hifigan.load(folder)
         return TrainedMelVocoder(vocoder, MelVocoderCard(FORMAT, folder.name, vocoder.config, sha256(vocoder)))
-    card = read_card(folder)
-    try:
-        vocoder = read_weights(folder, lambda: MelVocoder(card.config))
-    except UNUSABLE as error:
-        raise CheckpointError(f"{folder}: not a usable mel vocoder: {error}") from error
-    check_identity(folder, sha256(vocoder), card.sha256)
-    return TrainedMelVocoder(vocoder.eval().requires_grad_(False), card)
+    card = stored.read_card(folder, MelVocoderCard, FORMAT, "mel vocoder", "recipes.mel_vocoder")
+    with stored.reading(folder, "mel vocoder"):
+        vocoder = stored.read_weights(folder, lambda: MelVocoder(card.config))
+    stored.check_identity(folder, sha256(vocoder), card.sha256)
+    return TrainedMelVocoder(vocoder, card)

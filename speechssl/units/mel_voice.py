@@ -13,10 +13,9 @@ from torch import Tensor
 
 from speechssl.errors import DataError
 from speechssl.units.mel_decoder import TrainedMelDecoder
-from speechssl.units.mel_vocoder import TrainedMelVocoder
+from speechssl.units.mel_vocoder import TrainedMelVocoder, sounded, sounded_by
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
-from speechssl.vocoders import griffin_lim
 from speechssl.vocoders.mel_decoder import Sampling
 
 
@@ -41,7 +40,7 @@ class MelVoice:
     def __post_init__(self) -> None:
         """Refuse a vocoder of other mels."""
         if self.vocoder is not None:
-            self.vocoder.check(self.decoder.module.config, self.decoder.card.name)
+            self.vocoder.check(self.decoder.module.config.mel_definition, f"mel decoder {self.decoder.card.name!r}")
 
     @property
     def sample_rate(self) -> int:
@@ -51,8 +50,7 @@ class MelVoice:
     @property
     def identity(self) -> str:
         """What decides the samples."""
-        behind = f"griffin-lim {self.iterations}" if self.vocoder is None else f"vocoder {self.vocoder.identity}"
-        claimed = f"{self.decoder.card.sha256} {self.sampling} {behind}"
+        claimed = f"{self.decoder.card.sha256} {self.sampling} {sounded_by(self.vocoder, self.iterations)}"
         if self.prompt is None:
             return claimed
         told = hashlib.sha256(self.prompt.content.numpy().tobytes() + self.prompt.mel.numpy().tobytes()).hexdigest()
@@ -84,10 +82,7 @@ class MelVoice:
 
     def sound(self, mel: Tensor) -> Tensor:
         """wav [S] float32 of log mels [T, M]."""
-        if self.vocoder is not None:
-            return self.vocoder(mel)
-        made = griffin_lim.waveform(mel.numpy(), self.decoder.module.config, iterations=self.iterations)
-        return torch.from_numpy(made)
+        return sounded(mel, self.decoder.module.config.mel_definition, self.vocoder, self.iterations)
 
     def _mel(self, units: Units | Tensor | np.ndarray, speaker: str | Tensor | None) -> Tensor:
         if self.prompt is None:

@@ -4,10 +4,7 @@ card.json           config, rates, the unit model's hash, name, licence, sha256
 model.safetensors   plain weights, without weight norm
 """
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,8 +14,8 @@ from torch import Tensor, nn
 
 from speechssl import config, files
 from speechssl.convert import code_hifigan
-from speechssl.encoders import pretrained as native
 from speechssl.errors import CheckpointError, ConfigError, DataError
+from speechssl.units import stored
 from speechssl.units.model import UnitModel
 from speechssl.units.units import Units
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
@@ -175,21 +172,7 @@ def no_fast_form(precision: Precision) -> ConfigError:
 
 def sha256(vocoder: UnitVocoder) -> str:
     """Identity of a vocoder: over its config and every tensor."""
-    return identity(FORMAT, without(config.to_dict(vocoder.config), _LATER), vocoder)
-
-
-def without(values: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """A config's values without the settings that came later and have no effect, so that older hashes stay."""
-    return {name: value for name, value in values.items() if name not in later or value != later[name]}
-
-
-def identity(form: str, values: dict[str, Any], module: nn.Module) -> str:
-    """sha256 over a format, a config's values and every tensor."""
-    digest = hashlib.sha256(json.dumps([form, values], sort_keys=True).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return stored.digest([FORMAT, stored.without(config.to_dict(vocoder.config), _LATER)], vocoder)
 
 
 def save(
@@ -200,15 +183,10 @@ def save(
 
     ConfigError where it does not fit the units.
     """
-    folder = Path(folder)
     check_fits(vocoder, units)
-    folder.mkdir(parents=True, exist_ok=True)
-    native.write_tensors(folder / "model.safetensors", vocoder.state_dict())
     card = VocoderCard(FORMAT, name, vocoder.config, units, vocoder.sample_rate, vocoder.rate_hz, sha256(vocoder),
                        licence, training or {})  # fmt: skip
-    text = json.dumps(asdict(card), indent=2, ensure_ascii=False)
-    (folder / "card.json").write_text(text + "\n", encoding="utf-8")
-    return card
+    return stored.write(folder, vocoder, card)
 
 
 def check_fits(vocoder: UnitVocoder, units: SpokenUnits) -> None:
@@ -221,16 +199,7 @@ def check_fits(vocoder: UnitVocoder, units: SpokenUnits) -> None:
 
 def read_card(folder: str | Path) -> VocoderCard:
     """card.json, checked for its form only. CheckpointError where there is none."""
-    path = Path(folder) / "card.json"
-    try:
-        raw = files.read_json(path, most=_MOST_BYTES)
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            raise ValueError(f'format is not "{FORMAT}"')
-        return config.build(VocoderCard, raw)
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder}: no vocoder there (no card.json; recipes.vocoder makes one)") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a vocoder's card: {error}") from error
+    return stored.read_card(folder, VocoderCard, FORMAT, "vocoder", "recipes.vocoder")
 
 
 def load_released(folder: Path) -> Vocoder:
@@ -261,40 +230,8 @@ def load(folder: str | Path) -> Vocoder:
     if not (folder / "card.json").exists() and (folder / "config.json").is_file():
         return load_released(folder)
     card = read_card(folder)
-    try:
-        vocoder = read_weights(folder, lambda: UnitVocoder(card.config))
+    with stored.reading(folder, "vocoder"):
+        vocoder = stored.read_weights(folder, lambda: UnitVocoder(card.config))
         check_fits(vocoder, card.units)
-    except UNUSABLE as error:
-        raise CheckpointError(f"{folder}: not a usable vocoder: {error}") from error
-    check_identity(folder, sha256(vocoder), card.sha256)
-    return Vocoder(vocoder.eval().requires_grad_(False), card)
-
-
-# What foreign or damaged cards and weights may raise.
-UNUSABLE = (OSError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError)
-
-
-def read_weights(folder: Path, build: Callable[[], M]) -> M:
-    """A module with the tensors of model.safetensors. Raises one of UNUSABLE."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / "model.safetensors"
-    files.check_regular(path)
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
-    with torch.device("meta"):  # shapes first: card.json does not decide how much memory is taken
-        needed = {name: tensor.shape for name, tensor in build().state_dict().items()}
-    if needed != {name: tensor.shape for name, tensor in tensors.items()}:
-        raise ValueError("card.json does not describe the tensors beside it")
-    module = build()
-    module.load_state_dict(tensors, strict=True)
-    return module
-
-
-def check_identity(folder: Path, found: str, stated: str) -> None:
-    """CheckpointError where weights are not those of the card."""
-    if found != stated:
-        raise CheckpointError(f"{folder}: the weights do not match the sha256 in card.json; the files were changed")
+    stored.check_identity(folder, sha256(vocoder), card.sha256)
+    return Vocoder(vocoder, card)

@@ -18,6 +18,7 @@ from speechssl import config
 from speechssl.data import pitch_files
 from speechssl.data.batch import Batch
 from speechssl.data.pitch import Settings
+from speechssl.errors import DataError
 from speechssl.nn import conversion_losses as losses
 from speechssl.training.mel_conversion import Conversion, Losses, draw_targets, find_voices
 from speechssl.units import mel_converter as folders
@@ -157,6 +158,23 @@ def test_a_toy_pair_is_learned() -> None:
         assert spoken == [pytest.approx(low, abs=1), pytest.approx(high, abs=1)]
     figures = model.eval()(sample).scalars
     assert set(figures) == {"cycle", "pitch", "norm"} and float(figures["cycle"]) < 1
+
+
+def test_a_speaker_who_comes_late_has_a_voice_and_nothing_is_read_when_all_have_enough() -> None:
+    model, read = made().average.eval(), []
+    one = replace(batch(4), groups=torch.zeros(4, dtype=torch.int64))
+
+    def batches() -> Iterator[Batch]:
+        for number, found in enumerate((one, one, batch(4, seed=1), batch(4, seed=2))):
+            read.append(number)
+            yield found
+
+    find_voices(model, batches(), enough=2)
+    assert read == [0, 1, 2]
+    mel = model.mels(one.wav[:2], one.lengths[:2], int(one.lengths[0]) // model.config.reader.hop)
+    torch.testing.assert_close(model.voices[0], model.style(mel, torch.zeros(2, dtype=torch.int64)).mean(0))
+    with pytest.raises(DataError, match="no recording to find a style in"):
+        find_voices(model, [one])
 
 
 def tilt(mels: Tensor) -> float:

@@ -5,9 +5,9 @@
     OMP_NUM_THREADS=1 python tools/bench/vocoder.py [--seconds 4] [--rounds 9]
 
 Random weights, noise as mels (80 bands, a hop of 256 samples at 16 kHz: SpeechT5's sizes, HiFi-GAN V1's with another
-upsampling), one thread; each in a process of its own, all in turn in a round, medians of CPU time. In one process for all, what the
-others leave of the heap saves whoever allocates most up to a quarter of its time (page faults), as GLIBC_TUNABLES do:
-see docs/vocoders.md. Error is the largest difference of a sample from transformers', of the largest sample.
+upsampling), one thread; each in a process of its own, all in turn in a round, medians of CPU time. In one process for
+all, what the others leave of the heap saves whoever allocates most up to a quarter of its time (page faults), as
+GLIBC_TUNABLES do: see docs/vocoders.md. Error is the largest difference of a sample from transformers', of the largest.
 """
 
 import argparse

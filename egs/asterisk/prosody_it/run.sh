@@ -15,6 +15,7 @@ prompts='' download=false units=default updates=1500 seconds=16 device=cpu preci
 tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
+. "$(dirname "$0")/../../utils/voice_pairs.sh"
 if "$download" && [ -n "$prompts" ]; then mkdir -p "$prompts"; fi
 if [ ! -d "$prompts" ]; then echo "$0: --prompts must name a folder, not '$prompts'" >&2; exit 2; fi
 absolute prompts units
@@ -26,7 +27,7 @@ if "$tiny"; then
   small=(settings.decoder.dim=16 settings.decoder.ffn_dim=16 settings.decoder.num_layers=1 training.workers=0 data.batching.crop_s=1.0)
 fi
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-decoder="$exp/train" rows='' parts="train valid test/carlo test/paola"
+decoder="$exp/train" parts="train valid test/carlo test/paola"
 # of_row ROW: what it converts, and to whose reference
 of_row() {
   to="${pair#*-}" converted=("${row}")
@@ -63,21 +64,12 @@ if at_stage 3 "test speech -> with rhythm, pitch, speaker of the other"; then
     done
   done
 fi
-scoring=false
-if at_stage 4 "speech -> scores"; then scoring=true; fi
-for pair in carlo-paola paola-carlo; do
-  for row in source kept rhythm pitch speaker all target; do
-    rows+=" $pair.$row"
-    if ! "$scoring"; then continue; fi
-    case "$row" in
-      source) made="$data/test/${pair%-*}" ;;
-      target) made="$data/test/${pair#*-}" ;;
-      *) made="$exp/speech/$pair/$row" ;;
-    esac
-    input=("$made") && [ -f "$made.done" ] || input=()
-    # shellcheck disable=SC2086  # measures are options
-    once "$exp/scores/$pair.$row.json" "$data" "${input[@]}" -- speechssl score speech "$data/test/${pair#*-}" "$made" $measures \
-      -o "$exp/scores/$pair.$row.json"
-  done
-done
+made_of() {
+  case "$2" in
+    source) made="$data/test/${1%-*}" ;;
+    target) made="$data/test/${1#*-}" ;;
+    *) made="$exp/speech/$1/$2" ;;
+  esac
+}
+score_pairs 4 "$exp/scores" "carlo-paola paola-carlo" "source kept rhythm pitch speaker all target"
 if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "$rows"; fi

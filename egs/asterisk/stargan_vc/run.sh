@@ -17,12 +17,13 @@ prompts='' download=false config=tiny_stargan_vc updates=1500 training='' device
 data=data exp=exp tiny=false stage=0 stop_stage=6
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
+. "$(dirname "$0")/../../utils/voice_pairs.sh"
 if "$download" && [ -n "$prompts" ]; then mkdir -p "$prompts"; fi
 if [ ! -d "$prompts" ]; then echo "$0: --prompts must name a folder, not '$prompts'" >&2; exit 2; fi
 absolute prompts
 cd "$(dirname "$0")"
 . ../../utils/path.sh
-options=(--test "$test") small=() least=() said=() rows=''
+options=(--test "$test") small=() least=() said=()
 if "$tiny"; then
   updates=2 workers=1 measures="$measures --no-f0" data="$data/tiny" exp="$exp/tiny" options=(--test 2 --valid 1 --limit 4 --shortest 0.6)
   least=(training.updates=2 training.workers=0 reader.dim=8)
@@ -58,22 +59,6 @@ if at_stage 4 "test speech -> both voices"; then
       --quiet -o "$exp/speech/$pair"
   done
 fi
-scoring=false
-if at_stage 5 "speech -> scores"; then scoring=true; fi
-for pair in carlo-paola paola-carlo; do
-  for row in target own converted kept source; do
-    to="${pair#*-}" rows+=" $pair.$row"
-    if ! "$scoring"; then continue; fi
-    case "$row" in
-      target) made="$data/test/$to" ;;
-      source) made="$data/test/${pair%-*}" ;;
-      own) made="$exp/speech/$to-$to" ;;
-      converted) made="$exp/speech/$pair" ;;
-      kept) made="$exp/speech/${pair%-*}-${pair%-*}" ;;
-    esac
-    input=("$made") && [ -f "$made.done" ] || input=()
-    # shellcheck disable=SC2086  # measures are options
-    once "$exp/scores/$pair.$row.json" "$data" "${input[@]}" -- speechssl score speech "$data/test/$to" "$made" $measures -o "$exp/scores/$pair.$row.json"
-  done
-done
+spoken="$exp/speech"
+score_pairs 5 "$exp/scores" "carlo-paola paola-carlo" "target own converted kept source"
 if at_stage 6 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "$rows"; fi

@@ -18,6 +18,7 @@ prompts='' download=false units=default kind=regression embeddings='' mel_vocode
 measures='' test=60 workers=2 data=data exp=exp tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
+. "$(dirname "$0")/../../utils/voice_pairs.sh"
 if "$download" && [ -n "$prompts" ]; then mkdir -p "$prompts"; fi
 if [ ! -d "$prompts" ]; then echo "$0: --prompts must name a folder, not '$prompts'" >&2; exit 2; fi
 absolute prompts units embeddings mel_vocoder
@@ -30,7 +31,7 @@ if "$tiny"; then
   small=(settings.decoder.dim=16 settings.decoder.ffn_dim=16 settings.decoder.num_layers=1 training.workers=0 data.batching.crop_s=1.0)
 fi
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-kind_of="$kind${embeddings:+-embeddings}" rows=''
+kind_of="$kind${embeddings:+-embeddings}"
 decoder="$exp/train/$kind_of"
 
 if at_stage 0 "$prompts -> Kaldi data dirs"; then
@@ -55,23 +56,6 @@ if at_stage 3 "test units -> speech in both voices"; then
   done
   for speaker in carlo paola; do copy_synthesis "$data/test/$speaker" "$exp/speech/copy/$speaker"; done
 fi
-scoring=false
-if at_stage 4 "speech -> scores"; then scoring=true; fi
-for pair in carlo-paola paola-carlo; do
-  for row in target $copy own converted source; do
-    to="${pair#*-}" rows+=" $pair.$row"
-    if ! "$scoring"; then continue; fi
-    case "$row" in
-      target) made="$data/test/$to" ;;
-      source) made="$data/test/${pair%-*}" ;;
-      copy) made="$exp/speech/copy/$to" ;;
-      own) made="$exp/speech/$kind_of/$to-$to" ;;
-      converted) made="$exp/speech/$kind_of/$pair" ;;
-    esac
-    input=("$made") && [ -f "$made.done" ] || input=()
-    # shellcheck disable=SC2086  # measures are options
-    once "$exp/scores/$kind_of/$pair.$row.json" "$data" "${input[@]}" -- speechssl score speech "$data/test/$to" "$made" $measures \
-      -o "$exp/scores/$kind_of/$pair.$row.json"
-  done
-done
+spoken="$exp/speech/$kind_of"
+score_pairs 4 "$exp/scores/$kind_of" "carlo-paola paola-carlo" "target $copy own converted source"
 if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores/$kind_of" "$rows"; fi

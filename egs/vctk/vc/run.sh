@@ -19,6 +19,7 @@ corpus='' units=default conf='' updates='' voices="p225 p226" measures='' recogn
 tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
+. "$(dirname "$0")/../../utils/voice_pairs.sh"
 . "$(dirname "$0")/../../utils/heard.sh"
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
 absolute corpus units conf recognizer
@@ -30,7 +31,7 @@ if "$tiny"; then
   small=(losses.discriminators.width=0.0625 vocoder.generator.channels=64 data.batching.seconds=1.6 data.batching.crop_s=0.8 data.batching.min_s=0.8
     data.valid_batching.crop_s=1.0 training.workers=0)
 fi
-conf="${conf:-$root/recipes/conf/unit_hifigan.toml}" parts="train valid" rows=''
+conf="${conf:-$root/recipes/conf/unit_hifigan.toml}" parts="train valid"
 for voice in $voices; do parts+=" test/$voice"; done
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 
@@ -59,26 +60,10 @@ if at_stage 3 "units, F0 -> speech in every voice"; then
     done
   done
 fi
-# score PAIR ROW MADE: speech beside what the target of the pair says
-score() {
-  local input=("$3")
-  if [ ! -f "$3.done" ]; then input=(); fi
-  # shellcheck disable=SC2086  # measures are options
-  once "$exp/scores/$1.$2.json" "$data" "${input[@]}" -- speechssl score speech "$data/test/${1#*-}" "$3" $measures -o "$exp/scores/$1.$2.json"
-  said="$data/test/${1#*-}" heard "$1.$2" "$3" "${input[@]}"
-}
-scoring=false
-if at_stage 4 "speech -> scores"; then scoring=true; fi
+pairs=''
 for from in $voices; do
-  for to in $voices; do
-    if [ "$from" = "$to" ]; then continue; fi
-    pair="$from-$to"
-    for row in target own converted source; do rows+=" $pair.$row"; done
-    if ! "$scoring"; then continue; fi
-    score "$pair" target "$data/test/$to"
-    score "$pair" own "$exp/speech/$to-$to"
-    score "$pair" converted "$exp/speech/$pair"
-    score "$pair" source "$data/test/$from"
-  done
+  for to in $voices; do if [ "$from" != "$to" ]; then pairs+=" $from-$to"; fi; done
 done
+spoken="$exp/speech"
+score_pairs 4 "$exp/scores" "$pairs" "target own converted source"
 if at_stage 5 "scores -> table"; then ../../utils/speech_table.py "$exp/scores" "$rows"; fi

@@ -18,10 +18,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "utils"))
 
-from kaldi_dir import write_dir
+from kaldi_dir import write_speech
 
 from speechssl import load_mel_decoder, load_unit_model
-from speechssl.audio import write as write_audio
 from speechssl.data.corpus import open_corpus, read_utterance
 from speechssl.metrics.mel import compare
 from speechssl.units.mel_decoder import TrainedMelDecoder
@@ -53,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     if args.inverted is not None:
-        invert({name: real for name, (real, _) in pairs.items()}, decoder, args.inverted)
+        config = decoder.module.config
+        made = ((name, griffin_lim.waveform(real, config)) for name, (real, _) in pairs.items())
+        write_speech(args.inverted, made, config.sample_rate, "griffin-lim")
     return 0
 
 
@@ -62,17 +63,6 @@ def own_mel(decoder: TrainedMelDecoder, wav: np.ndarray, frames: int) -> np.ndar
     module = decoder.module
     patches = module.patches(torch.from_numpy(wav)[None], torch.tensor([len(wav)]), frames)
     return module.mels(patches)[0].numpy()
-
-
-def invert(mels: dict[str, np.ndarray], decoder: TrainedMelDecoder, folder: Path) -> None:
-    """A data dir of the mels' waveforms."""
-    (folder / "audio").mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for number, (name, mel) in enumerate(mels.items()):
-        paths[name] = (folder / "audio" / f"{number:06}.wav").resolve()
-        wav = griffin_lim.waveform(mel, decoder.module.config)
-        write_audio(paths[name], wav, decoder.module.config.sample_rate)
-    write_dir(folder, paths, dict.fromkeys(paths, "griffin-lim"))
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "utils"))
 
-from kaldi_dir import write_dir
+from kaldi_dir import write_speech
 
 from speechssl import load_mel_vocoder
-from speechssl.audio import write as write_audio
 from speechssl.data.corpus import open_corpus, read_utterance
 from speechssl.vocoders import griffin_lim
 
@@ -28,14 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     args = parser.parse_args(arguments)
     vocoder = load_mel_vocoder(args.vocoder)
-    (args.out / "audio").mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for number, utterance in enumerate(open_corpus(args.data).utterances):
-        samples = read_utterance(utterance, sample_rate=vocoder.sample_rate).samples
-        wav = griffin_lim.waveform(vocoder.mels(samples).numpy(), vocoder.module.config.mels)
-        paths[utterance.id] = (args.out / "audio" / f"{number:06}.wav").resolve()
-        write_audio(paths[utterance.id], wav, vocoder.sample_rate)
-    write_dir(args.out, paths, dict.fromkeys(paths, "griffin-lim"))
+    speech = ((utterance.id, read_utterance(utterance, sample_rate=vocoder.sample_rate).samples)
+              for utterance in open_corpus(args.data).utterances)  # fmt: skip
+    mels = vocoder.module.config.mels
+    made = ((name, griffin_lim.waveform(vocoder.mels(samples).numpy(), mels)) for name, samples in speech)
+    write_speech(args.out, made, vocoder.sample_rate, "griffin-lim")
     return 0
 
 
