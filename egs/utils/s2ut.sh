@@ -20,7 +20,8 @@
 #   --vocoder DIR         of these units: translations are spoken, too ("default": the built-in German voice of the built-in units)
 #   --voice true          in its place, a vocoder of the target language's training speech, from the built-in one where units are its own,
 #                         in --voice-updates 300 of 9.6 s; --device and --precision are those of all trainings
-#   --recognizer DIR      and heard: ASR-BLEU, chrF; one of ours, a faster-whisper model, or whisper: the tiny.en of a package
+#   --recognizer DIR      and heard: ASR-BLEU, chrF; one of ours, a faster-whisper model, or whisper: the tiny.en of a package;
+#                         train: one of the target's training speech, on the built-in encoder, in --recognizer-updates 800 of 80 s
 #   --encoder default     of ssl, anything that recipes take as encoder.checkpoint; --adaptor-layers 2: of the model's own behind it
 #   --workers 1           processes of extraction and of reading in training;  --data data --exp exp  folders for data dirs and results
 #   --tiny true           a miniature that ends within minutes and says nothing;  --stage 0 --stop-stage 6
@@ -34,7 +35,7 @@
 # --by-pair true (folders SOURCE-TARGET in data and exp) --tasks "NAME=source NAME=target ..." (those that --conf has, and their texts)
 set -euo pipefail
 recipe='' source='' target='' prepare='' say='' packages='' corpus='' download=false units=default num_units=0 systems="scratch multitask ssl ssl+bart"
-monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' unit_conf='' updates=2000 bart_updates=2000 bt_updates=1000 device=cpu precision=fp32 seed=0 beam=5 vocoder='' recognizer='' workers=1
+monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' unit_conf='' updates=2000 bart_updates=2000 bt_updates=1000 device=cpu precision=fp32 seed=0 beam=5 vocoder='' recognizer='' recognizer_updates=800 workers=1
 voice=false voice_updates=300 encoder=default adaptor_layers=2 by_pair=false tasks=''
 data=data exp=exp tiny=false stage=0 stop_stage=6
 utils="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -45,6 +46,8 @@ utils="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 if "$download" && [ -n "$corpus" ]; then mkdir -p "$corpus"; fi
 if [ ! -d "$corpus" ]; then echo "$0: --corpus must name a folder, not '$corpus'" >&2; exit 2; fi
 check_voice
+hearing=false
+if [ "$recognizer" = train ]; then hearing=true recognizer=''; fi
 absolute corpus units conf bart_conf unit_conf vocoder recognizer encoder prepare say
 more=()
 for entry in $monolingual; do
@@ -70,6 +73,7 @@ if [ "$overfit" != 0 ]; then
 fi
 if [ "$num_units" != 0 ]; then units="$exp/unit_model"; fi
 if "$voice"; then vocoder="$exp/voice/vocoder"; fi
+if "$hearing"; then recognizer="$exp/recognizer/recognizer"; fi
 train=train heard=test
 if [ "$subset" != 0 ]; then train="first$subset"; fi
 if "$learned"; then heard="$train"; fi
@@ -113,6 +117,7 @@ if { any_has bart || any_has unit; } && at_stage 2 "units of both languages -> u
     "data.train=$alone" "data.valid={$target=[\"$exp/units/valid\"]}" training.updates="$bart_updates" "${training[@]}" "${small[@]}"
 fi
 if "$voice" && at_stage 2 "target speech and units -> vocoder"; then train_voice; fi
+if "$hearing" && at_stage 2 "target speech and texts -> recogniser"; then train_recognizer; fi
 if at_stage 3 "source speech or units, target units -> translators"; then
   for system in $systems; do
     if has unit "$system"; then train_of_units "$system"; else train_of_speech "$system"; fi

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# The voice of s2ut.sh, which sources this file, and what a recogniser hears of it.
+# The voice of s2ut.sh, which sources this file, and what a recogniser hears of it, which may be trained, too.
 
 # check_voice: exits 2 for options of speech that do not go together.
 check_voice() {
@@ -27,17 +27,27 @@ train_voice() {
     units="$exp/units/$train" valid="$exp/units/valid" run="$vocoder" settings.updates="$durations"
 }
 
+# train_recognizer: $recognizer in $exp/recognizer, of the target's training recordings and their plain texts, from the built-in encoder.
+train_recognizer() {
+  local conf="$root/recipes/conf/tiny_ctc.toml" options=()
+  if "$tiny"; then recognizer_updates=2 options=(settings.freeze_updates=1 training.valid_every=1); fi
+  once "$data/plain" "$data/pairs" "$utils/plain_parts.py" -- "$utils/plain_parts.py" "$data/pairs" "$data/plain" target
+  once "$exp/recognizer" "$data/plain" "$conf" -- python -m recipes.ctc "$conf" run="$exp/recognizer" data.train="$data/plain/train" \
+    data.valid="$data/plain/valid" training.updates="$recognizer_updates" "${training[@]}" "${options[@]}"
+}
+
 # hear ROW SPEECH INPUT...: $exp/heard/ROW-$heard, what the recogniser writes of SPEECH, made from the INPUTs; nothing without one.
 hear() {
-  local row="$1-$heard" speech="$2"
+  local row="$1-$heard" speech="$2" card=("$recognizer/card.json")
   shift 2
   if [ -z "$recognizer" ]; then return; fi
+  if [ ! -f "${card[0]}" ]; then card=(); fi
   if [ ! -s "$speech/wav.scp" ]; then # nothing was said
     mkdir -p "$exp/heard/$row"
     : >"$exp/heard/$row/text"
     return
   fi
-  once "$exp/heard/$row" "$@" -- speechssl transcribe "$speech" --model "$recognizer" --workers "$workers" --quiet -o "$exp/heard/$row"
+  once "$exp/heard/$row" "$@" "${card[@]}" -- speechssl transcribe "$speech" --model "$recognizer" --workers "$workers" --quiet -o "$exp/heard/$row"
 }
 
 # hear_references: the target's recordings, and their units spoken again, with durations of the vocoder's own as translations have them.

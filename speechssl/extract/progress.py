@@ -39,6 +39,11 @@ class Progress:
         self._width = len(line)
         self.stream.flush()
 
+    def say(self, line: str) -> None:
+        """Print a line, at any time."""
+        if not self.quiet:
+            self.stream.write(f"{line}\n")
+
     def line(self, rows: int, seconds: float, elapsed: float) -> str:
         """What is printed after `elapsed` seconds."""
         rows, seconds = rows + self.rows, seconds + self.seconds

@@ -259,7 +259,10 @@ class _Run:
     def _run_shards(self, wanted: set[int]) -> int:
         """Run shards, journalling each; returns the number of workers."""
         from speechssl.extract.worker import Settings  # imports torch
+        from speechssl.nn.fast.operators import slow_precision
 
+        if slow := slow_precision(self.job.device, self.job.precision):
+            self.progress.say(slow)
         engine = self.engine or _choose(self.options, self.job.device, len(wanted))
         shards = (self.folder / "shards").resolve()
         spec = dataclasses.replace(self.spec, offline=True) if self.spec.unit_model is None else self.spec

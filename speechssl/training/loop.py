@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from speechssl.data.batch import Batch
 from speechssl.data.training_set import Batches, Loaded, Place
 from speechssl.errors import ConfigError, GaveUpError, TrainingError
+from speechssl.nn.fast.operators import slow_precision
 from speechssl.nn.transformer import Transformer
 from speechssl.objectives import Outcome
 from speechssl.training import best, checkpoint, shard, watch
@@ -142,6 +143,8 @@ class Trainer:
         self.optimizer = make_optimizer(objective, optimizer)
         if training.compile:
             self.model.compile(dynamic=True)
+        if slow := slow_precision(group.device.type, training.precision):
+            self.log.say(slow)
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint in the folder; False where there is none."""

@@ -160,7 +160,7 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     for number in range(12):
         for place, language in enumerate(("es", "fr")):
             sing(tmp_path / "stamps" / "a" / f"p{number}_desc_{language}.ogg", 2 * number + place)
-        text = f"English\nes.utf8=¡El {number}!\nfr.utf8=Le {number}.\n"
+        text = f"English\nes.utf8=¡El {number:04b}!\nfr.utf8=Le {number:04b}.\n"
         (tmp_path / "stamps" / "a" / f"p{number}.txt").write_text(text, encoding="utf-8")
     sing(tmp_path / "more" / "one.ogg", 99)
     command = [EGS / "tuxpaint" / "s2ut_es-fr" / "run.sh", "--corpus", tmp_path, "--data", tmp_path / "data", "--exp",
@@ -180,6 +180,10 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     assert [step["start"] for step in steps] == [str(exp / name / "model") for name in ("unit_bart", "train/unit")]
     assert not steps[0]["data"]["monolingual"]
     assert steps[1]["data"]["monolingual"] == learned and list(steps[1]["data"]["train"]) == ["es", "fr"]
+    hearing = ("--vocoder", "default", "--recognizer", "train")
+    run(*command, "--systems", "ssl", *hearing, "--stage", "2", "--stop-stage", "2")
+    card = json.loads((exp / "recognizer" / "recognizer" / "card.json").read_text())
+    assert card["training"]["data"]["train"] == [str(tmp_path / "data" / "tiny" / "plain" / "train")]
     run(*command, "--systems", "stacked", "--overfit", "3", "--stop-stage", "3")
     settings = tomllib.loads((exp / "overfit-3" / "train" / "stacked" / "config.toml").read_text())
     assert settings["settings"]["decoder"]["stack"] == 5 and settings["data"]["reduced"] is False

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
+from speechssl.nn.fast import operators
+
+_OPERATORS = ("_linear_pointwise", "_reorder_linear_weight")
 
 
 class PackedLinear:
@@ -50,11 +52,7 @@ def available(dtype: torch.dtype = torch.float32) -> bool:
 
     For bfloat16 also whether the CPU has instructions for it: without them it would be slow.
     """
-    if not torch.backends.mkldnn.is_available():
-        return False
-    if not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
-        return False
-    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not operators.offered(*_OPERATORS, dtype=dtype):
         return False
     generator = torch.Generator().manual_seed(0)
     x, other = torch.randn(6, 64, generator=generator), torch.randn(3, 48, generator=generator)

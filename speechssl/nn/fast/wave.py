@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechssl.nn.fast import operators
 from speechssl.nn.wave_generator import WaveGenerator
 
 _OPERATORS = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight",
-              "_convolution_transpose_pointwise", "_reorder_convolution_transpose_weight",
-              "_is_mkldnn_bf16_supported")  # fmt: skip
+              "_convolution_transpose_pointwise", "_reorder_convolution_transpose_weight")  # fmt: skip
 
 
 class PackedConvolution:
@@ -135,11 +135,7 @@ def supports(generator: nn.Module) -> bool:
 @cache
 def available(dtype: torch.dtype = torch.float32) -> bool:
     """Whether this torch, on this machine, has the operators and they do what is expected of them."""
-    if not torch.backends.mkldnn.is_available():
-        return False
-    if not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
-        return False
-    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not operators.offered(*_OPERATORS, dtype=dtype):
         return False
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
