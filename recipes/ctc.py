@@ -17,7 +17,6 @@ recognizer/ (of the best, what `speechssl transcribe --model` reads), encoder/ (
 encoder={checkpoint=...} and for features) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,13 +26,24 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from recipes.shared import Common, best_state, count, make_encoder, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    best_state,
+    count,
+    held_out_batches,
+    make_encoder,
+    run_recipe,
+    run_trainer,
+    speech_batches,
+    start_folder,
+    write_result,
+)
 from speechssl import config, encoders
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import Corpus, open_corpus
 from speechssl.data.targets import Encode
-from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.data.training_set import Lengths, TrainingSet, open_training_set
 from speechssl.decoders import vocabulary as vocabularies
 from speechssl.decoders.vocabulary import Case, Kind, Vocabulary
 from speechssl.encoders import pretrained
@@ -144,11 +154,8 @@ def fine_tune(
              f"encoder, {count(objective.head) / 1e6:.2f} M in the head, {joiner}"
              f"{len(vocabulary)} symbols")  # fmt: skip
 
-    batches = Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world,
-                      run.training.workers, run.training.accumulate)  # fmt: skip
-    valid_batches = None
-    if valid is not None:
-        valid_batches = Batches(valid, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, 0, 0)
+    batches = speech_batches(run, data, encoder.conv.hop, group)
+    valid_batches = held_out_batches(run, valid, encoder.conv.hop, group)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="token_error_rate")  # fmt: skip
     if ended is None:
@@ -161,8 +168,7 @@ def fine_tune(
         recognizer = finish(run, card, encoder.config, vocabulary, state, facts)
         kept = keep(recognizer)
         pretrained.save(folder / "encoder", Pretrained(recognizer.emissions.encoder, recognizer.encoder_card))
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"{kept}, its encoder in {folder / 'encoder'}")
+        write_result(folder, result, log, f"{kept}, its encoder in {folder / 'encoder'}")
     return 0
 
 

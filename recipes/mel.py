@@ -21,7 +21,6 @@ checkpoint in the run's folder where there is one. Writes into it: config.toml, 
 refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,11 +33,14 @@ from recipes.shared import (
     Common,
     count,
     first_batches,
+    held_out_batches,
     measure_mels,
     run_recipe,
     run_trainer,
     speaker_embeddings,
+    speech_batches,
     start_folder,
+    write_result,
 )
 from speechssl import config
 from speechssl.data.batch import Batch
@@ -110,15 +112,14 @@ def train(run: Run, group: Group) -> int:
     log = start_folder(run, folder, group)
     log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
     hop = int(model.pretrained.encoder.hop)
-    batches = Batches(data, run.data.batching, run.seed, hop, group.rank, group.world, run.training.workers,
-                      run.training.accumulate)  # fmt: skip
+    batches = speech_batches(run, data, hop, group)
     valid = None
     if run.data.valid is not None:
         found = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels, model,
                           run.data.valid_pitch or run.data.pitch)  # fmt: skip
         if found.group_names != data.group_names:
             raise ConfigError(f"{run.data.valid} has other speakers than {run.data.train}")
-        valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
+        valid = held_out_batches(run, found, hop, group)
     if not (folder / "checkpoints").is_dir():
         measure(objective.decoder, batches)
     told = "units" if objective.decoder.config.num_units else "soft units" if run.data.soft else "features"
@@ -135,9 +136,7 @@ def train(run: Run, group: Group) -> int:
         card = files.save(folder / "mel_decoder", objective.decoder.cpu(), units, layer=model.layer, name=name,
                           licence=run.licence, training=facts, soft=run.data.soft,
                           embedder=NAME if run.data.embeddings == NAME else "")  # fmt: skip
-        (folder / "result.json").write_text(json.dumps(result | {"sha256": card.sha256}, indent=2) + "\n",
-                                            encoding="utf-8")  # fmt: skip
-        log.line(f"mel decoder in {folder / 'mel_decoder'}")
+        write_result(folder, result | {"sha256": card.sha256}, log, f"mel decoder in {folder / 'mel_decoder'}")
     return 0
 
 

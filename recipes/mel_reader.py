@@ -11,7 +11,6 @@ checkpoint in the run's folder where there is one. Writes into it: config.toml, 
 result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from recipes.shared import Common, count, measure_mels, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    count,
+    held_out_batches,
+    measure_mels,
+    run_recipe,
+    run_trainer,
+    speech_batches,
+    start_folder,
+    write_result,
+)
 from speechssl.data import pitch_files
 from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
@@ -79,13 +88,12 @@ def train(run: Run, group: Group) -> int:
     log = start_folder(run, folder, group)
     log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
     hop = round(own.sample_rate / rate_hz)
-    batches = Batches(data, run.data.batching, run.seed, hop, group.rank, group.world, run.training.workers,
-                      run.training.accumulate)  # fmt: skip
+    batches = speech_batches(run, data, hop, group)
     valid = None
     if run.data.valid is not None:
         labels = run.data.valid_labels or run.data.labels
         found = open_data(run, run.data.valid, run.data.valid_pitch or run.data.pitch, labels, rate_hz)
-        valid = Batches(found, run.data.batching, run.seed, hop, group.rank, group.world, 0, 0)
+        valid = held_out_batches(run, found, hop, group)
     if not (folder / "checkpoints").is_dir():
         measure(objective.reader, batches)
     log.line(f"mel reader: {count(objective) / 1e6:.2f} M parameters, F0 and {own.num_units} units")
@@ -97,9 +105,7 @@ def train(run: Run, group: Group) -> int:
         facts = {"recipe": "recipes.mel_reader", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         card = folders.save_reader(folder / "mel_reader", objective.reader.cpu(), training=facts,
                                    unit_model="" if units is None else units.sha256)  # fmt: skip
-        text = json.dumps(result | {"sha256": card.sha256}, indent=2)
-        (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-        log.line(f"mel reader in {folder / 'mel_reader'}")
+        write_result(folder, result | {"sha256": card.sha256}, log, f"mel reader in {folder / 'mel_reader'}")
     return 0
 
 

@@ -16,20 +16,20 @@ checkpoints/, mel_vocoder/ (what `speechssl resynth --mel-vocoder` reads) and re
 end, 2 stopped early or refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from recipes.shared import Common, check_crops, count, measure_mels, run_recipe, run_trainer, start_folder
+from recipes import adversarial
+from recipes.shared import Common, count, measure_mels, run_recipe, start_folder
 from speechssl import files
 from speechssl.data.batch import Batch
-from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
-from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.data.training_set import Batches, TrainingSet, open_training_set
 from speechssl.errors import ConfigError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
@@ -44,25 +44,10 @@ _INPUT = "first."  # the generator's layer that frames go through
 
 
 @dataclass(frozen=True)
-class Data:
-    """What to train on: anything that `speechssl units` takes as its input."""
-
-    train: str
-    valid: str | None = None
-    lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
-    batching: Batching = field(default_factory=lambda: Batching(seconds=8.96, crop_s=0.56, min_s=0.56))
-    valid_batching: Batching = field(default_factory=lambda: Batching(seconds=40.0, crop_s=10.0, min_s=0.5))
-
-    def __post_init__(self) -> None:
-        """Discriminators judge crops of one length."""
-        check_crops(self.batching)
-
-
-@dataclass(frozen=True)
 class Run(Common):
     """Everything that decides a run."""
 
-    data: Data
+    data: adversarial.Data
     vocoder: VocoderConfig
     run: str = "exp/mel_vocoder"  # the run's folder
     name: str = ""  # of the vocoder
@@ -78,40 +63,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.training.shard:
-        raise ConfigError("training.shard is for transformers; a vocoder and its discriminators fit on each GPU")
-    folder = Path(run.run)
+    adversarial.check_whole(run)
     torch.manual_seed(run.seed)
     objective = build(run)  # before the folder: what cannot be built leaves nothing behind
     vocoder = objective.generator.vocoder
-    log = start_folder(run, folder, group)
-
+    log = start_folder(run, Path(run.run), group)
     data = open_data(run, run.data.train, vocoder)
-    log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
-    batches = Batches(data, run.data.batching, run.seed, vocoder.hop, group.rank, group.world, run.training.workers,
-                      run.training.accumulate)  # fmt: skip
-    valid_batches = None
-    if run.data.valid is not None:
-        valid_batches = Batches(open_data(run, run.data.valid, vocoder), run.data.valid_batching, run.seed, vocoder.hop,
-                                group.rank, group.world, 0, 0)  # fmt: skip
-    if not (folder / "checkpoints").is_dir() and bool((vocoder.scale == 1).all()):
-        measure(vocoder, batches)
-    log.line(f"mel vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
-             f"{vocoder.config.mels.num_mels} bands at {vocoder.config.mels.rate_hz:g} Hz")  # fmt: skip
-    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
-                        failures=data.failures, validate_first=True)  # fmt: skip
-    if ended is None:
-        return 2
-    trainer, result = ended
-    if group.first:
-        training = {"recipe": "recipes.mel_vocoder", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
-        name = run.name or f"mel vocoder, {trainer.update} updates, seed {run.seed}"
-        card = vocoder_files.save(folder / "mel_vocoder", objective.generator.trained(), name=name,
-                                  licence=run.licence, training=training)  # fmt: skip
-        result |= {"sha256": card.sha256}
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"mel vocoder in {folder / 'mel_vocoder'}")
-    return 0
+    valid = None if run.data.valid is None else open_data(run, run.data.valid, vocoder)
+
+    def first(batches: Batches) -> None:
+        if bool((vocoder.scale == 1).all()):  # nobody has measured yet
+            measure(vocoder, batches)
+
+    def keep(folder: Path, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        name = run.name or f"mel vocoder, {facts['updates']} updates, seed {run.seed}"
+        card = vocoder_files.save(folder / "mel_vocoder", objective.generator.trained(), name=name, licence=run.licence,
+                                  training={"recipe": "recipes.mel_vocoder", **facts})  # fmt: skip
+        return "mel vocoder", {"sha256": card.sha256}
+
+    told = (f"mel vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
+            f"{vocoder.config.mels.num_mels} bands at {vocoder.config.mels.rate_hz:g} Hz")  # fmt: skip
+    return adversarial.learn(run, objective, data, valid, hop=vocoder.hop, group=group, log=log, told=told, keep=keep,
+                             first=first)  # fmt: skip
 
 
 def build(run: Run) -> Adversarial:

@@ -16,7 +16,6 @@ early or refused.
 """
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +25,21 @@ import torch
 from torch import nn
 
 from recipes import shared
-from recipes.shared import Common, count, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    count,
+    held_out_batches,
+    run_recipe,
+    run_trainer,
+    speech_batches,
+    start_folder,
+    write_result,
+)
 from speechssl import config, encoders, objectives
 from speechssl.audio.augment import Drawing
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
-from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.data.training_set import Lengths, TrainingSet, open_training_set
 from speechssl.encoders import pretrained
 from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import ConfigError
@@ -92,8 +100,8 @@ def train(run: Run, group: Group) -> int:
     log.line(f"{run.objective}: {count(encoder) / 1e6:.2f} M parameters in the encoder, {count(objective) / 1e6:.2f} M "
              f"in training, layers of {encoder.dim} channels")  # fmt: skip
 
-    batches = make_batches(run, data, encoder, group, run.training.accumulate, run.training.workers)
-    valid_batches = None if valid is None else make_batches(run, valid, encoder, group, 0, 0)
+    batches = speech_batches(run, data, encoder.conv.hop, group)
+    valid_batches = held_out_batches(run, valid, encoder.conv.hop, group)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures)  # fmt: skip
     if ended is None:
@@ -105,8 +113,7 @@ def train(run: Run, group: Group) -> int:
         trained = encoders.build(card.family, config.to_dict(objective.encoder.config))
         trained.load_state_dict(state)
         pretrained.save(folder / "encoder", Pretrained(trained.eval(), card))
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"encoder in {folder / 'encoder'}")
+        write_result(folder, result, log, f"encoder in {folder / 'encoder'}")
     return 0
 
 
@@ -132,11 +139,6 @@ def check_in_step(run: Run, objective: nn.Module) -> None:
     stretched = augment is not None and augment.share > 0 and augment.stretch != (1.0, 1.0)
     if run.data.labels is not None and stretched and getattr(objective, "in_step", True):
         raise ConfigError(f"{run.objective} needs labels in step with frames: data.augment.stretch must be [1, 1]")
-
-
-def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, together: int, workers: int) -> Batches:
-    """This process's share of the batches. together: those of one update."""
-    return Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, workers, together)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ model/ (of the best) and encoder/ (the model's own, for other recipes to go on f
 validation set) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -37,11 +36,14 @@ from recipes.shared import (
     begin_decoder,
     best_state,
     count,
+    held_out_batches,
     make_encoder,
     run_recipe,
     run_trainer,
+    speech_batches,
     start_folder,
     write_hypotheses,
+    write_result,
 )
 from speechssl import config, encoders
 from speechssl.data.batch import Batch
@@ -147,8 +149,8 @@ def train(run: Run, group: Group) -> int:
     log.line(f"seq2seq: {count(encoder) / 1e6:.2f} M parameters in training of {size(encoder) / 1e6:.2f} M in the "
              f"encoder, {count(objective.model) / 1e6:.2f} M behind it, {targets.num_symbols} symbols")  # fmt: skip
 
-    batches = make_batches(run, data, encoder, group, run.training.workers, run.training.accumulate)
-    valid_batches = None if valid is None else make_batches(run, valid, encoder, group, 0, 0)
+    batches = speech_batches(run, data, encoder.conv.hop, group)
+    valid_batches = held_out_batches(run, valid, encoder.conv.hop, group)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="nll")  # fmt: skip
     if ended is None:
@@ -162,10 +164,9 @@ def train(run: Run, group: Group) -> int:
         model.save(folder / "model")
         pretrained.save(folder / "encoder", Pretrained(model.parts.encoder, model.encoder_card))
         if valid is not None:
-            whole = make_batches(run, valid, encoder, Group(0, 1, torch.device("cpu")), 0, 0)
+            whole = Batches(valid, run.data.batching, run.seed, encoder.conv.hop)
             result |= evaluate(model.to(group.device), whole, run, folder / "hypotheses.tsv")
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"model in {folder / 'model'}")
+        write_result(folder, result, log, f"model in {folder / 'model'}")
     return 0
 
 
@@ -240,11 +241,6 @@ def open_data(run: Run, targets: Targets, encoder: nn.Module, card: EncoderCard,
         texts, _ = read_texts(data.corpus if source == "source" else Path(source), vocabulary.encode)
         data = with_task(data, name, texts)
     return data
-
-
-def make_batches(run: Run, data: TrainingSet, encoder: nn.Module, group: Group, workers: int, together: int) -> Batches:
-    """This process's share of the batches. together: those of one update."""
-    return Batches(data, run.data.batching, run.seed, encoder.conv.hop, group.rank, group.world, workers, together)
 
 
 def finish(

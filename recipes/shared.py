@@ -1,10 +1,11 @@
 """What training programs share: their arguments, folder, encoder or decoder to begin with, speakers, their end."""
 
 import dataclasses
+import json
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,8 +19,8 @@ from speechssl import config, convert, encoders
 from speechssl.data.batch import Batch
 from speechssl.data.batch_plan import Batching
 from speechssl.data.speaker_embedding import NAME, SpeakerEmbedder
-from speechssl.data.training_set import Batches
-from speechssl.data.unit_batches import UnitBatches
+from speechssl.data.training_set import Batches, TrainingSet
+from speechssl.data.unit_batches import UnitBatches, UnitSet
 from speechssl.data.utterance import Utterance
 from speechssl.decoders import transformer, unit_seq2seq
 from speechssl.decoders.search import Hypothesis, Search
@@ -172,11 +173,28 @@ def speaker_embeddings(source: str, spoken: dict[str, list[Utterance]]) -> Tenso
     return torch.stack(found)
 
 
-def check_crops(batching: Batching) -> None:
-    """ConfigError unless crops are of one length, as discriminators want them."""
-    if batching.min_s != batching.crop_s:
-        raise ConfigError(f"data.batching.min_s={batching.min_s} must be crop_s={batching.crop_s}: the discriminators "
-                          "want crops of one length")  # fmt: skip
+def speech_batches(run: Any, data: TrainingSet, hop: int, group: Group) -> Batches:
+    """Batches of recordings to train on: this process's share. hop: the model's, in samples."""
+    return Batches(data, run.data.batching, run.seed, hop, group.rank, group.world, run.training.workers,
+                   run.training.accumulate)  # fmt: skip
+
+
+def held_out_batches(run: Any, data: TrainingSet | None, hop: int, group: Group) -> Batches | None:
+    """Batches of recordings for validation, in data.valid_batching where a run has it; None without recordings."""
+    if data is None:
+        return None
+    batching = getattr(run.data, "valid_batching", run.data.batching)
+    return Batches(data, batching, run.seed, hop, group.rank, group.world, 0, 0)
+
+
+def unit_batches(run: Any, data: UnitSet, group: Group) -> UnitBatches:
+    """Batches of units to train on: this process's share."""
+    return UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
+
+
+def held_out_units(run: Any, data: UnitSet | None, group: Group) -> UnitBatches | None:
+    """Batches of units for validation, every utterance once; None without units."""
+    return None if data is None else UnitBatches(data, all_once(run.data.batching), run.seed, group.rank, group.world)
 
 
 def first_batches(batches: Batches, count: int | None = 20) -> Iterator[Batch]:
@@ -248,6 +266,12 @@ def best_state(
     if trainer.group.first:
         state = kept.load(folder / "best")
     return state, result | {f"best_{name.removeprefix('valid_')}": value for name, value in trainer.best.items()}
+
+
+def write_result(folder: Path, result: Mapping[str, Any], log: Log, told: str) -> None:
+    """result.json, the last figures of a run, and a line that says what the run made."""
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    log.line(told)
 
 
 def write_hypotheses(

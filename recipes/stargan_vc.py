@@ -13,14 +13,23 @@ where there is one. Writes into it: config.toml, log.jsonl, checkpoints/, mel_co
 the styles of all speakers) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from recipes.shared import Common, count, first_batches, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    count,
+    first_batches,
+    held_out_batches,
+    run_recipe,
+    run_trainer,
+    speech_batches,
+    start_folder,
+    write_result,
+)
 from speechssl.data.batch_plan import Batching
 from speechssl.data.corpus import open_corpus
 from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
@@ -76,11 +85,10 @@ def train(run: Run, group: Group) -> int:
         found = open_data(run, run.data.valid, reader)
         if found.group_names != data.group_names:
             raise ConfigError(f"{run.data.valid} has other speakers than {run.data.train}")
-        valid = Batches(found, run.data.valid_batching, run.seed, hop, group.rank, group.world, 0, 0)
+        valid = held_out_batches(run, found, hop, group)
     log = start_folder(run, folder, group)
     log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
-    batches = Batches(data, run.data.batching, run.seed, hop, group.rank, group.world, run.training.workers,
-                      run.training.accumulate)  # fmt: skip
+    batches = speech_batches(run, data, hop, group)
     log.line(f"stargan_vc: {count(objective.converter) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in "
              f"training, speakers {', '.join(data.group_names[:20])}")  # fmt: skip
     ended = run_trainer(run, objective, batches, valid, group=group, folder=folder, log=log, failures=data.failures)
@@ -94,9 +102,7 @@ def train(run: Run, group: Group) -> int:
         facts = {"recipe": "recipes.stargan_vc", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
         name = run.name or f"stargan_vc, {trainer.update} updates, seed {run.seed}"
         card = folders.save(folder / "mel_converter", made, name=name, licence=run.licence, training=facts)
-        text = json.dumps(result | {"sha256": card.sha256}, indent=2)
-        (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-        log.line(f"mel converter in {folder / 'mel_converter'}")
+        write_result(folder, result | {"sha256": card.sha256}, log, f"mel converter in {folder / 'mel_converter'}")
     return 0
 
 

@@ -18,7 +18,6 @@ hypotheses.tsv (search of the validation set) and result.json. Exit code: 0 trai
 refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,11 +34,14 @@ from recipes.shared import (
     begin_decoder,
     best_state,
     count,
+    held_out_units,
     run_recipe,
     run_trainer,
     search_units,
     speaker_embeddings,
     start_folder,
+    unit_batches,
+    write_result,
 )
 from speechssl import config
 from speechssl.data.batch_plan import Batching
@@ -135,10 +137,7 @@ def train(run: Run, group: Group) -> int:
     log.line(f"text_to_units: {count(objective) / 1e6:.2f} M parameters, {len(vocabulary)} symbols, {size} units, "
              f"languages {', '.join(languages)}, {'no' if told is None else told.trained} speakers told")  # fmt: skip
 
-    batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
-    valid_batches = None
-    if valid is not None:
-        valid_batches = UnitBatches(valid, all_once(run.data.batching), run.seed, group.rank, group.world)
+    batches, valid_batches = unit_batches(run, data, group), held_out_units(run, valid, group)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="nll")  # fmt: skip
     if ended is None:
@@ -156,8 +155,7 @@ def train(run: Run, group: Group) -> int:
             whole = UnitBatches(valid, all_once(run.data.batching), run.seed)
             result |= search_units(model.to(group.device).parts.model, whole, run.search, folder / "hypotheses.tsv",
                                    None if told is None else told.voices)  # fmt: skip
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"model in {folder / 'model'}")
+        write_result(folder, result, log, f"model in {folder / 'model'}")
     return 0
 
 

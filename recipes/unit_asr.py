@@ -13,7 +13,6 @@ left_out.tsv, checkpoints/, best/ (by the validation's token error rate), recogn
 Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
-import json
 import math
 import sys
 from dataclasses import dataclass, field
@@ -24,12 +23,22 @@ import torch
 from torch import nn
 
 from recipes.ctc import Symbols, make_vocabulary, tell
-from recipes.shared import Common, best_state, count, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    best_state,
+    count,
+    held_out_units,
+    run_recipe,
+    run_trainer,
+    start_folder,
+    unit_batches,
+    write_result,
+)
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.context import Context, read_sessions
 from speechssl.data.corpus import open_corpus
-from speechssl.data.unit_batches import UnitBatches, UnitSet, open_units
+from speechssl.data.unit_batches import UnitSet, open_units
 from speechssl.decoders.vocabulary import Vocabulary
 from speechssl.errors import ConfigError
 from speechssl.objectives import unit_ctc
@@ -86,10 +95,7 @@ def train(run: Run, group: Group) -> int:
              f"{data.rate_hz} Hz, {data.rate_hz * sum(map(math.log2, data.sizes)):.0f} bit/s, "
              f"{len(vocabulary)} symbols")  # fmt: skip
 
-    batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
-    valid_batches = None
-    if valid is not None:
-        valid_batches = UnitBatches(valid, run.data.batching, run.seed, group.rank, group.world)
+    batches, valid_batches = unit_batches(run, data, group), held_out_units(run, valid, group)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="token_error_rate")  # fmt: skip
     if ended is None:
@@ -105,8 +111,7 @@ def train(run: Run, group: Group) -> int:
         recognizer = UnitRecognizer(trained.model, vocabulary, rate_hz=data.rate_hz, unit_models=data.models, name=name,
                                     training=facts)  # fmt: skip
         recognizer.save(folder / "recognizer")
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"recognizer in {folder / 'recognizer'}")
+        write_result(folder, result, log, f"recognizer in {folder / 'recognizer'}")
     return 0
 
 

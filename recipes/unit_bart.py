@@ -13,7 +13,6 @@ of the validation), decoder/ and model/, all of it (of the best), and result.jso
 stopped early or refused.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,10 +23,20 @@ import torch
 from torch import nn
 
 from recipes.ctc import tell
-from recipes.shared import Common, all_once, best_state, count, run_recipe, run_trainer, start_folder
+from recipes.shared import (
+    Common,
+    best_state,
+    count,
+    held_out_units,
+    run_recipe,
+    run_trainer,
+    start_folder,
+    unit_batches,
+    write_result,
+)
 from speechssl import config
 from speechssl.data.batch_plan import Batching
-from speechssl.data.unit_batches import UnitBatches, UnitSet
+from speechssl.data.unit_batches import UnitSet
 from speechssl.data.unit_corpus import open_unit_corpus
 from speechssl.decoders import transformer
 from speechssl.decoders.seq2seq import DecoderShape
@@ -104,10 +113,7 @@ def pretrain(
     log.line(f"{recipe}: {count(objective) / 1e6:.2f} M parameters, {count(decoder_of(objective)) / 1e6:.2f} M of "
              f"them in the decoder, {size} units, languages {', '.join(run.data.train)}")  # fmt: skip
 
-    batches = UnitBatches(data, run.data.batching, run.seed, group.rank, group.world, run.training.accumulate)
-    valid_batches = None
-    if valid is not None:
-        valid_batches = UnitBatches(valid, all_once(run.data.batching), run.seed, group.rank, group.world)
+    batches, valid_batches = unit_batches(run, data, group), held_out_units(run, valid, group)
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, best="nll")  # fmt: skip
     if ended is None:
@@ -124,8 +130,7 @@ def pretrain(
                            tuple(run.data.train), facts)  # fmt: skip
         decoder.save(folder / "decoder", saved, card)
         result |= keep(Kept(run, trained, data, valid, card))
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"decoder in {folder / 'decoder'}")
+        write_result(folder, result, log, f"decoder in {folder / 'decoder'}")
     return 0
 
 

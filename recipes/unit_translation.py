@@ -18,7 +18,6 @@ checkpoints/, best/ (the least `nll` of the validation), model/ (of the best), h
 set) and result.json. Exit code: 0 trained to the end, 2 stopped early or refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ import torch
 from torch import nn
 
 from recipes.ctc import tell
-from recipes.shared import Common, best_state, count, run_recipe, run_trainer, search_units, start_folder
+from recipes.shared import Common, best_state, count, run_recipe, run_trainer, search_units, start_folder, write_result
 from speechssl import config
 from speechssl.data.batch_plan import Batching
 from speechssl.data.mixed_batches import MixedBatches
@@ -124,8 +123,7 @@ def train(run: Run, group: Group) -> int:
         if valid is not None:
             whole = UnitBatches(valid, run.data.batching, run.seed)
             result |= search_units(translator.to(group.device).model, whole, run.search, folder / "hypotheses.tsv")
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"model in {folder / 'model'}")
+        write_result(folder, result, log, f"model in {folder / 'model'}")
     return 0
 
 

@@ -17,19 +17,19 @@ checkpoints/, vocoder/ (what `speechssl.load_vocoder` reads) and result.json. Ex
 early or refused.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from recipes.shared import Common, check_crops, count, run_recipe, run_trainer, start_folder
-from speechssl.data.batch_plan import Batching
+from recipes import adversarial
+from recipes.shared import Common, count, run_recipe, start_folder
 from speechssl.data.corpus import open_corpus
 from speechssl.data.pitch_files import read as read_pitch
-from speechssl.data.training_set import Batches, Lengths, TrainingSet, open_training_set
+from speechssl.data.training_set import TrainingSet, open_training_set
 from speechssl.errors import ConfigError, DataError
 from speechssl.training.adversarial import Adversarial
 from speechssl.training.adversarial import Config as Losses
@@ -44,24 +44,19 @@ from speechssl.vocoders.unit_vocoder import UnitVocoder
 _STEP = 3  # units by which a recording and its labels may differ
 
 
-@dataclass(frozen=True)
-class Data:
+@dataclass(frozen=True, kw_only=True)
+class Data(adversarial.Data):
     """What to train on: anything that `speechssl units` takes as its input, and the units of it."""
 
-    train: str
     labels: str  # an output of `speechssl units` (text, not merged); or its text file, then give vocoder.num_units
-    valid: str | None = None
     valid_labels: str | None = None  # None: they are among `labels`
     speakers: bool = False  # every speaker has an embedding
     pitch: str | None = None  # an output of `speechssl pitch`, where vocoder.pitch_channels or pitch_bins want it
     valid_pitch: str | None = None  # None: it is among `pitch`
-    lengths: Lengths = "headers"  # "stated": those of utt2dur, segments or a manifest; no header is read beforehand
-    batching: Batching = field(default_factory=lambda: Batching(seconds=8.96, crop_s=0.56, min_s=0.56))
-    valid_batching: Batching = field(default_factory=lambda: Batching(seconds=40.0, crop_s=10.0, min_s=0.5))
 
     def __post_init__(self) -> None:
-        """Discriminators judge crops of one length."""
-        check_crops(self.batching)
+        """What goes together."""
+        super().__post_init__()
         if self.valid is None and (self.valid_labels or self.valid_pitch):
             raise ConfigError("data.valid_labels and data.valid_pitch have no effect without data.valid")
 
@@ -87,9 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(run: Run, group: Group) -> int:
     """One run, in this process as a member of `group`."""
-    if run.training.shard:
-        raise ConfigError("training.shard is for transformers; a vocoder and its discriminators fit on each GPU")
-    folder = Path(run.run)
+    adversarial.check_whole(run)
     units, coder = spoken(run), None
     if run.pitch_codes is not None:
         coder, card = coder_files.load(run.pitch_codes)
@@ -107,36 +100,21 @@ def train(run: Run, group: Group) -> int:
     if coder is not None:
         vocoder.pitch_coder.load_state_dict(coder.state_dict())
     vocoder_files.check_fits(vocoder, units)
-    log = start_folder(run, folder, group)
-
-    data = open_data(run, run.data.train, run.data.labels, run.data.pitch, vocoder)
-    log.line(f"train: {len(data.corpus)} utterances, {data.hours:.2f} h, {len(data.failures)} cannot be used")
-    valid = None
+    log = start_folder(run, Path(run.run), group)
+    data, valid = open_data(run, run.data.train, run.data.labels, run.data.pitch, vocoder), None
     if run.data.valid is not None:
         valid = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels,
                           run.data.valid_pitch or run.data.pitch, vocoder)  # fmt: skip
-    log.line(f"vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
-             f"{units.num_units} units at {vocoder.rate_hz:g} Hz, {len(vocoder.config.speakers)} speakers")  # fmt: skip
 
-    batches = Batches(data, run.data.batching, run.seed, vocoder.hop, group.rank, group.world, run.training.workers,
-                      run.training.accumulate)  # fmt: skip
-    valid_batches = None
-    if valid is not None:
-        valid_batches = Batches(valid, run.data.valid_batching, run.seed, vocoder.hop, group.rank, group.world, 0, 0)
-    ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
-                        failures=data.failures, validate_first=True)  # fmt: skip
-    if ended is None:
-        return 2
-    trainer, result = ended
-    if group.first:
-        training = {"recipe": "recipes.vocoder", "updates": trainer.update, "seed": run.seed, "hours": data.hours}
-        name = run.name or f"unit vocoder, {trainer.update} updates, seed {run.seed}"
+    def keep(folder: Path, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        name = run.name or f"unit vocoder, {facts['updates']} updates, seed {run.seed}"
         card = vocoder_files.save(folder / "vocoder", objective.generator.trained(), units, name=name,
-                                  licence=run.licence, training=training)  # fmt: skip
-        result |= {"rate_hz": card.rate_hz, "sha256": card.sha256}
-        (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        log.line(f"vocoder in {folder / 'vocoder'}")
-    return 0
+                                  licence=run.licence, training={"recipe": "recipes.vocoder", **facts})  # fmt: skip
+        return "vocoder", {"rate_hz": card.rate_hz, "sha256": card.sha256}
+
+    told = (f"vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
+            f"{units.num_units} units at {vocoder.rate_hz:g} Hz, {len(vocoder.config.speakers)} speakers")  # fmt: skip
+    return adversarial.learn(run, objective, data, valid, hop=vocoder.hop, group=group, log=log, told=told, keep=keep)
 
 
 def build(run: Run, units: SpokenUnits) -> Adversarial:
