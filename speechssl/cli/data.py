@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     augment.add_argument("--noise-from", metavar="FILE", help="a recording of noise (default: white noise)")
     augment.add_argument("--rate", type=int, default=16_000, metavar="HZ", help="of what is written (default 16000)")
     augment.add_argument("--seed", type=int, default=0, help="of rooms and noise (default 0)")
-    augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    augment.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1; 0: none but this)")
     _phones.add_actions(actions, common)
 
     pseudo = actions.add_parser("pseudo", parents=[common], help="texts of a recogniser to learn from (self-training)")

@@ -33,31 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--high", type=float, default=500.0, metavar="HZ", help="highest F0 (default 500)")
     parser.add_argument("--rate", type=float, default=50.0, metavar="HZ", help="frames a second (default 50)")
     parser.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="of the vocoder (default 16000)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default 1; 0: none but this)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Track everything, write, report."""
     import json
-    from concurrent.futures import ProcessPoolExecutor
     from functools import partial
     from pathlib import Path
 
     from speechssl.data import pitch_files
     from speechssl.data.pitch import Settings
+    from speechssl.data.processes import mapping
     from speechssl.extract import atomic
 
     settings, out = Settings(args.low, args.high, args.rate), Path(args.output)
-    if args.workers < 1:
-        raise ConfigError(f"--workers {args.workers}: at least 1")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is there and holds something: choose another folder")
     corpus = _extraction.open_input(args)
     work = partial(_track, sample_rate=args.sample_rate, settings=settings)
-    tracks, failures = {}, []
-    with ProcessPoolExecutor(args.workers) as pool:
-        for utterance, found in zip(corpus.utterances, pool.map(work, corpus.utterances, chunksize=8), strict=True):
+    tracks: dict[str, np.ndarray] = {}
+    failures: list[tuple[str, str, str]] = []
+    with mapping(args.workers) as mapped:
+        for utterance, found in zip(corpus.utterances, mapped(work, corpus.utterances), strict=True):
             if isinstance(found, tuple):
                 failures.append((utterance.id, *found))
             else:

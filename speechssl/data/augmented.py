@@ -2,8 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from speechssl.audio.augment import Augmentation, FloatArray, augment
 from speechssl.data.corpus import read_utterance
 from speechssl.data.export_kaldi import write_kaldi
 from speechssl.data.kaldi_dir import new_folder
+from speechssl.data.processes import mapping
 from speechssl.data.utterance import Utterance
 from speechssl.errors import AudioError, DataError
 
@@ -32,10 +31,10 @@ def write_augmented(
         (temporary / "audio").mkdir()
         one = partial(_write_one, folder=temporary / "audio", settings=settings, sample_rate=sample_rate, seed=seed,
                       noise=noise)  # fmt: skip
-        done, failed = [], []
-        with ProcessPoolExecutor(workers) if workers else nullcontext() as pool:
-            outcomes = pool.map(one, utterances) if pool else map(one, utterances)
-            for utterance, outcome in zip(utterances, outcomes, strict=True):
+        done: list[Utterance] = []
+        failed: list[tuple[str, AudioError]] = []
+        with mapping(workers) as mapped:
+            for utterance, outcome in zip(utterances, mapped(one, utterances), strict=True):
                 if isinstance(outcome, AudioError):
                     failed.append((utterance.id, outcome))
                 else:

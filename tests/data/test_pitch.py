@@ -88,6 +88,14 @@ def test_a_folder_holds_every_track_and_its_speakers_statistics(folder: Path) ->
     np.testing.assert_array_equal(frames.of(2), found.normalized("a1"))
 
 
+def test_processes_change_nothing(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pitch", str(folder / "data"), "-o", str(tmp_path / "here"), "--workers", "0"]) == 1
+    for file in ("pitch.json", "pitch.npy", "failures.tsv"):
+        assert (tmp_path / "here" / file).read_bytes() == (folder / "out" / file).read_bytes()
+    assert main(["pitch", str(folder / "data"), "-o", str(tmp_path / "none"), "--workers", "-1"]) == 2
+    assert "--workers -1: 0 or more" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
 def test_what_is_no_pitch_folder_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pitch", str(folder / "data"), "-o", str(folder / "out")]) == 2
     assert "another folder" in capsys.readouterr().err

@@ -23,7 +23,7 @@ cd "$(dirname "$0")"
 . ../../utils/path.sh
 options=(--test "$test") small=()
 if "$tiny"; then
-  updates=2 seconds=2 workers=1 measures="$measures --no-f0" data="$data/tiny" exp="$exp/tiny" options=(--test 2 --valid 1 --limit 4 --shortest 0.6)
+  updates=2 seconds=2 workers=0 measures="$measures --no-f0" data="$data/tiny" exp="$exp/tiny" options=(--test 2 --valid 1 --limit 4 --shortest 0.6)
   small=(settings.decoder.dim=16 settings.decoder.ffn_dim=16 settings.decoder.num_layers=1 training.workers=0 data.batching.crop_s=1.0)
 fi
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"

@@ -25,7 +25,7 @@ cd "$(dirname "$0")"
 . ../../utils/path.sh
 options=(--test "$test") small=() least=() said=()
 if "$tiny"; then
-  updates=2 workers=1 measures="$measures --no-f0" data="$data/tiny" exp="$exp/tiny" options=(--test 2 --valid 1 --limit 4 --shortest 0.6)
+  updates=2 workers=0 measures="$measures --no-f0" data="$data/tiny" exp="$exp/tiny" options=(--test 2 --valid 1 --limit 4 --shortest 0.6)
   least=(training.updates=2 training.workers=0 reader.dim=8)
   small=(converter.channels=8 converter.most_channels=8 critic_channels=8 training.workers=0 data.batching.seconds=3.0 data.batching.min_s=0.5)
 fi

@@ -51,7 +51,7 @@ if at_stage 0 "$corpus -> Kaldi data dirs, with noise"; then
   once "$data" ../resynth/local/prepare_data.py -- ../resynth/local/prepare_data.py --corpus "$corpus" "${held_out[@]}" "$data"
   for db in $snr; do
     once "$exp/speech/noisy-$db" "$data" -- speechssl data augment "$data/test" "$exp/speech/noisy-$db" --noise "$db" "${recording[@]}" \
-      --seed "$seed" --workers "$((workers > 0 ? workers : 1))"
+      --seed "$seed" --workers "$workers"
   done
 fi
 if at_stage 1 "features, mels -> mel decoders"; then
