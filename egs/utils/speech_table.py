@@ -3,6 +3,7 @@
 
 Of every row SCORES/ROW.json (of `speechssl score speech`), and what lies beside it as ROW.NAME.json, such as `speechssl
 score wer`'s. What several files of a row have is the last one's, and NAME_COLUMN each one's own. COLUMN: without, all.
+What people judge by (SURE) has its interval in brackets, where a file has one that is wider than a figure shows.
 """
 
 import json
@@ -31,6 +32,7 @@ COLUMNS = {  # name in the file -> heading, factor, decimals
     "cer": ("CER %", 100, 1),
     "wer_wer": ("WER %", 100, 1),
 }
+SURE = ("mcd_db", "similarity", "target_similarity", "source_similarity", "dnsmos_made", "cer_made", "cer", "wer_wer")
 
 
 def main(scores: Path, rows: list[str], chosen: list[str]) -> int:
@@ -40,21 +42,39 @@ def main(scores: Path, rows: list[str], chosen: list[str]) -> int:
     print(f"| | {' | '.join(heading for heading, _, _ in columns.values())} |")
     print(f"|---|{'---:|' * len(columns)}")
     for row, values in found.items():
-        cells = ["-" if values.get(key) is None else f"{factor * values[key]:.{decimals}f}"
+        cells = [cell(values.get(key), factor, decimals, key in SURE)
                  for key, (_, factor, decimals) in columns.items()]  # fmt: skip
         print(f"| {row} | {' | '.join(cells)} |")
     return 0
 
 
-def read(scores: Path, row: str) -> dict[str, Any]:
-    """All numbers of a row; of an error rate with its counts the rate."""
-    values: dict[str, Any] = {}
+def cell(figure: tuple[Any, Any] | None, factor: int, decimals: int, sure: bool) -> str:
+    """`12.3 [11.0, 13.6]` of a value and its ends."""
+    if figure is None or figure[0] is None:
+        return "-"
+    value, *ends = (f"{factor * number:.{decimals}f}" for number in (figure[0], *(figure[1] or ())))
+    return f"{value} [{ends[0]}, {ends[1]}]" if sure and set(ends) - {value} else value
+
+
+def read(scores: Path, row: str) -> dict[str, tuple[Any, Any]]:
+    """All numbers of a row, each with the ends of its interval, or None; of an error rate with its counts the rate."""
+    values: dict[str, tuple[Any, Any]] = {}
     own, beside = scores / f"{row}.json", sorted(scores.glob(f"{row}.*.json"))
     for path in [own, *beside] if own.exists() or not beside else beside:
         found = json.loads(path.read_text(encoding="utf-8"))
         name = path.stem.removeprefix(row).lstrip(".")
-        values |= found | ({f"{name}_{key}": value for key, value in found.items()} if name else {})
-    return {key: value.get("rate") if isinstance(value, dict) else value for key, value in values.items()}
+        ends = {key: pair for key, pair in found.get("intervals", {}).items() if None not in pair}
+        figures = {key: with_ends(value, ends.get(key)) for key, value in found.items()}
+        values |= figures | ({f"{name}_{key}": figure for key, figure in figures.items()} if name else {})
+    return values
+
+
+def with_ends(value: Any, ends: Any) -> tuple[Any, Any]:
+    """A number with its ends, whichever way a file has them."""
+    if not isinstance(value, dict):
+        return value, ends
+    ends = (value.get("low"), value.get("high"))
+    return value.get("rate"), None if None in ends else ends
 
 
 if __name__ == "__main__":

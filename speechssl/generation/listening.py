@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechssl.decoders.likelihood import log_likelihoods
 from speechssl.decoders.transformer import Model
 from speechssl.errors import ConfigError, DataError
+from speechssl.metrics.bootstrap import Quotient, bootstrap
 
 SEED = 0  # of the bootstrap
 _BATCH = 16
@@ -107,6 +108,6 @@ def _scores(
 
 def _figure(values: NDArray[np.float64], weights: NDArray[np.float64], draws: int) -> Figure:
     """sum(values) / sum(weights)."""
-    rows = np.random.default_rng(SEED).integers(len(values), size=(draws, len(values)))
-    low, high = np.percentile(values[rows].sum(1) / weights[rows].sum(1), [2.5, 97.5])
-    return Figure(float(values.sum() / weights.sum()), float(low), float(high))
+    mean = Quotient(values, weights)
+    found = bootstrap(mean, num_draws=draws, seed=SEED)
+    return Figure(mean.value(), found.low, found.high)

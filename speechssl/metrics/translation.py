@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from speechssl.errors import ConfigError, DataError
+from speechssl.metrics.bootstrap import drawn_sums, interval
 
 SEED = 12345  # of the draws, as in sacrebleu
 
@@ -43,7 +44,6 @@ def _interval(metric: Any, hypotheses: Sequence[str], references: Sequence[str],
     gives an interval that is symmetric about the mean of the draws.
     """
     counts = np.array(metric._extract_corpus_statistics(list(hypotheses), [list(references)]))
-    rows = np.random.default_rng(SEED).integers(len(counts), size=(draws, len(counts)))
-    scores = [metric._compute_score_from_stats(counts[row].sum(0).tolist()).score for row in rows]
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return float(low), float(high)
+    sums = drawn_sums(counts, draws, SEED)
+    found = interval(np.array([metric._compute_score_from_stats(row.tolist()).score for row in sums]))
+    return found.low, found.high

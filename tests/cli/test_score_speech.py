@@ -63,6 +63,56 @@ def test_the_distortion_is_over_all_aligned_frames(folders: Path, capsys: pytest
     assert score(folders, capsys, "--no-f0", "--align", "none")[1]["mcd_db"] > row["mcd_db"]
 
 
+def test_figures_have_intervals_and_another_system_is_compared_on_the_same_utterances(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored, other = tmp_path / "made.json", tmp_path / "other"
+    code, row = score(folders, capsys, "--no-f0", "--allow-missing", "-o", str(stored))
+    assert code == 0 and "each" not in row
+    each = json.loads(stored.read_text())["each"]
+    assert set(each) == {"u0", "u1"} and each["u0"]["made_s"] == pytest.approx(0.66)
+    low, high = row["intervals"]["mcd_db"]
+    ends = sorted(one["mcd_db"] for one in each.values())  # of two utterances a draw has either or both
+    assert [low, high] == pytest.approx(ends) and low < row["mcd_db"] < high
+    other.mkdir()
+    for number, hz in enumerate((100, 160)):  # as long as the real one
+        soundfile.write(other / f"u{number}.wav", tone(2 * hz, 0.6, number), 16000)
+    command = [
+        "score",
+        "speech",
+        str(folders / "real"),
+        str(other),
+        "--no-f0",
+        "--allow-missing",
+        "--other",
+        str(stored),
+    ]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["both"] == 2 and set(found["differences"]) == {"mcd_db", "duration_error", "duration_ratio"}
+    difference = found["differences"]["duration_ratio"]
+    assert difference["difference"] == pytest.approx(-0.1) and difference["share_below"] == 1
+    assert difference["interval"] == pytest.approx([-0.1, -0.1])
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"beside {stored}, 2 utterances of both" in said and "made / real in time      -0.100 [-0.100, -0.100]" in said
+    )
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (None, "No such file"), ("{", "no figures of each"), ('{"mcd_db": 1.0}', "no figures of each"),
+    ('{"each": {"u0": 3}}', "no figures of each"), ('{"each": {"stranger": {"mcd_db": 1, "frames": 3}}}', "none of"),
+])  # fmt: skip
+def test_what_is_no_other_system_is_refused(
+    text: str | None, said: str, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "other.json").write_text(text)
+    code, row = score(folders, capsys, "--no-f0", "--allow-missing", "--other", str(tmp_path / "other.json"))
+    assert code == 2 and said in row["error"]
+
+
 def test_the_same_speech_has_no_distance_and_units_have_a_bitrate(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

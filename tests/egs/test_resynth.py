@@ -92,6 +92,12 @@ def test_the_table_has_the_columns_that_there_are(tmp_path: Path) -> None:
         "| kept | - | - |",
     ]  # fmt: skip
     assert python(EGS / "utils" / "speech_table.py", tmp_path, "as", "similar").returncode == 1
+    (tmp_path / "as.target.json").write_text(json.dumps({
+        "similarity": 0.75, "mcd_db": 0.0, "intervals": {"similarity": [0.7, 0.8], "mcd_db": [0.0, 0.0]}}))  # fmt: skip
+    (tmp_path / "as.wer.json").write_text(json.dumps({"cer": {"rate": 0.4567, "low": 0.4, "high": None},
+                                                      "wer": {"rate": 0.5, "low": 0.25, "high": 0.75}}))  # fmt: skip
+    done = python(EGS / "utils" / "speech_table.py", tmp_path, "as", "target_similarity mcd_db cer wer_wer")
+    assert done.stdout.splitlines()[2] == "| as | 0.750 [0.700, 0.800] | 0.00 | 45.7 | 50.0 [25.0, 75.0] |"
 
 
 def test_mel_scores_are_of_the_decoder_and_the_inverted_mels_have_the_units_length(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechssl.errors import ConfigError
-from speechssl.metrics import word_errors
+from speechssl.metrics import bootstrap as bootstraps
+from speechssl.metrics.bootstrap import Quotient, bootstrap, compare
 from speechssl.metrics.text_rules import TextRules
-from speechssl.metrics.word_errors import EditCounts, align_words, bootstrap, compare, count_edits
+from speechssl.metrics.word_errors import EditCounts, align_words, count_edits
 
 WORDS = st.lists(st.sampled_from(["a", "b", "ab", "ba", "c"]), max_size=9)
 
@@ -56,40 +57,40 @@ def slow_draws(values: list[tuple[int, ...]], num_draws: int, seed: int) -> list
 def test_intervals_are_percentiles_of_the_rate_of_drawn_utterances() -> None:
     errors, others, lengths = [1, 0, 4, 2, 0], [1, 1, 3, 0, 0], [3, 0, 5, 4, 6]
     draws = slow_draws(list(zip(errors, others, lengths, strict=True)), 200, seed=3)
-    found = bootstrap(np.array(errors), np.array(lengths), num_draws=200, level=0.9, seed=3)
+    found = bootstrap(Quotient(errors, lengths), num_draws=200, level=0.9, seed=3)
     rates = [a / n for a, _, n in draws if n]
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(rates, [0.05, 0.95])))
-    both = compare(np.array(errors), np.array(others), np.array(lengths), num_draws=200, level=0.9, seed=3)
+    both = compare(Quotient(errors, lengths), Quotient(others, lengths), num_draws=200, level=0.9, seed=3)
     differences = np.array([(a - b) / n for a, b, n in draws if n])
     assert both.difference == pytest.approx((7 - 5) / 18)
     assert (both.interval.low, both.interval.high) == pytest.approx(tuple(np.quantile(differences, [0.05, 0.95])))
     ties = (differences == 0).mean()
-    assert ties > 0 and both.share_better == pytest.approx((differences < 0).mean() + ties / 2)
+    assert ties > 0 and both.share_below == pytest.approx((differences < 0).mean() + ties / 2)
 
 
 def test_groups_are_drawn_whole() -> None:
     """Two speakers, one of no errors and one of errors only: rates of 0, 1/2 and 1 and nothing between."""
     errors, lengths = np.array([0, 0, 1, 1]), np.ones(4, np.int64)
     groups = ["s", "s", "t", "t"]
-    draws = word_errors._draws(np.stack((errors, lengths), 1), 50, 0.95, 0, groups)
+    draws = bootstraps.drawn_sums(np.stack((errors, lengths), 1), 50, 0, groups)
     assert set((draws[:, 0] / draws[:, 1]).tolist()) == {0, 0.5, 1}
 
 
 def test_many_draws_are_made_in_parts_that_change_nothing_but_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     errors, lengths = np.arange(7), np.full(7, 9)
-    whole = bootstrap(errors, lengths, num_draws=30, level=0.5, seed=1)
-    monkeypatch.setattr(word_errors, "_CHUNK", 20)
-    assert bootstrap(errors, lengths, num_draws=30, level=0.5, seed=1) == whole
+    whole = bootstrap(Quotient(errors, lengths), num_draws=30, level=0.5, seed=1)
+    monkeypatch.setattr(bootstraps, "_CHUNK", 20)
+    assert bootstrap(Quotient(errors, lengths), num_draws=30, level=0.5, seed=1) == whole
 
 
 def test_undefined_rates() -> None:
-    found = bootstrap(np.array([1]), np.array([0]), num_draws=9, level=0.9, seed=0)
+    found = bootstrap(Quotient([1], [0]), num_draws=9, level=0.9, seed=0)
     assert math.isnan(found.low) and math.isnan(found.high)
-    both = compare(np.array([1]), np.array([2]), np.array([0]), num_draws=9, level=0.9, seed=0)
-    assert math.isnan(both.difference) and math.isnan(both.share_better)
+    both = compare(Quotient([1], [0]), Quotient([2], [0]), num_draws=9, level=0.9, seed=0)
+    assert math.isnan(both.difference) and math.isnan(both.share_below)
     for draws, level in ((0, 0.5), (5, 1.0), (5, 0.0)):
-        with pytest.raises(ConfigError, match="draws at a level"):
-            bootstrap(np.array([1]), np.array([1]), num_draws=draws, level=level, seed=0)
+        with pytest.raises(ConfigError, match="take"):
+            bootstrap(Quotient([1], [1]), num_draws=draws, level=level, seed=0)
 
 
 @pytest.mark.parametrize(

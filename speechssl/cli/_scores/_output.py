@@ -5,15 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def deliver(row: dict[str, Any], args: argparse.Namespace, lines: Sequence[str], *, of: Sequence[str] = ()) -> None:
+def deliver(
+    row: dict[str, Any], args: argparse.Namespace, lines: Sequence[str], *, of: Sequence[str] = (),
+    stored: dict[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Print `row` as args.json says, and write it to args.output where there is one.
 
-    of: what was scored, if it is units or features; who made them is stored along.
+    of: what was scored, if it is units or features; who made them is stored along. stored: what only the file has.
     """
     if of:
         row = row | {"made_by": [maker(path) for path in of]}
     if args.output:
-        write_json(args.output, row)
+        write_json(args.output, row | (stored or {}))
     print(_text(row) if args.json else "\n".join(lines))
 
 

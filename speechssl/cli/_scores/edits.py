@@ -12,6 +12,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from speechssl.cli._scores._intervals import add_drawing
+
 SUMMARY = "how much units change when the recording does: unit edit distance"
 
 
@@ -21,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("changed", metavar="CHANGED", help="the same of changed recordings")
     parser.add_argument("--allow-missing", action="store_true", help="utterances that one side lacks are expected")
     parser.add_argument("--num-units", type=int, metavar="V", help="codebook size, for files that do not say")
-    parser.add_argument("--draws", type=int, default=1000, metavar="R", help="of the bootstrap (default 1000)")
-    parser.add_argument("--level", type=float, default=0.95, metavar="L", help="of the interval (default 0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
+    add_drawing(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the JSON object to FILE too")
 
@@ -46,14 +46,12 @@ def edits(
     import dataclasses
     import math
 
-    import numpy as np
-
     from speechssl.cli._scores._input import open_units
     from speechssl.cli._scores._output import defined
     from speechssl.errors import DataError
     from speechssl.extract import job as jobs
+    from speechssl.metrics.bootstrap import Quotient, bootstrap
     from speechssl.metrics.edits import EditCounts
-    from speechssl.metrics.word_errors import bootstrap
 
     size, _, utterances = open_units(clean, num_units, None, any_rate=True, reduced=True)
     other_size, _, other_utterances = open_units(changed, num_units, None, any_rate=True, reduced=True)
@@ -73,7 +71,7 @@ def edits(
     scores = counts.scores()
     if clean.is_dir() and jobs.load(clean).model.reduced:
         scores = dataclasses.replace(scores, ued=math.nan)
-    found = bootstrap(np.array(counts.edits), np.array(counts.units), num_draws=draws, level=level, seed=seed)
+    found = bootstrap(Quotient(counts.edits, counts.units), num_draws=draws, level=level, seed=seed)
     clean_only = [name for name in units if name not in compared]
     return {
         **defined({**dataclasses.asdict(scores), "low": found.low, "high": found.high}),

@@ -15,7 +15,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechssl.cli._scores._intervals import add_drawing, drawing
+
 if TYPE_CHECKING:
+    from speechssl.metrics.bootstrap import Quotient
     from speechssl.metrics.text_rules import TextRules
     from speechssl.metrics.word_errors import EditCounts
 
@@ -33,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", choices=("keep", "lower"), default="keep", help="default: keep")
     parser.add_argument("--punctuation", choices=("keep", "remove"), default="keep",
                         help="remove: all but apostrophes within words (default keep)")  # fmt: skip
-    parser.add_argument("--draws", type=int, default=1000, metavar="R", help="of the bootstrap (default 1000)")
-    parser.add_argument("--level", type=float, default=0.95, metavar="L", help="of intervals (default 0.95)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
+    add_drawing(parser)
     parser.add_argument("--worst", type=int, default=3, metavar="N",
                         help="utterances with the most errors to show (default 3)")  # fmt: skip
     parser.add_argument("--count-missing", action="store_true", help="utterances that HYP lacks are empty there")
@@ -132,28 +133,27 @@ def _speakers(path: str | None, names: list[str]) -> list[str] | None:
 
 
 def _rate(counts: "list[EditCounts]", args: argparse.Namespace, groups: list[str] | None) -> dict[str, Any]:
-    from speechssl.metrics.word_errors import bootstrap
+    from speechssl.metrics.bootstrap import bootstrap
 
-    errors, lengths = _arrays(counts)
-    found = bootstrap(errors, lengths, num_draws=args.draws, level=args.level, seed=args.seed, groups=groups)
+    found = bootstrap(_quotient(counts), **drawing(args), groups=groups)
     return _counts_row(counts) | _defined({"low": found.low, "high": found.high})
 
 
 def _difference(
     systems: "list[list[EditCounts]]", args: argparse.Namespace, groups: list[str] | None
 ) -> dict[str, Any]:
-    from speechssl.metrics.word_errors import compare
+    from speechssl.metrics.bootstrap import compare
 
-    (one, lengths), (other, _) = (_arrays(counts) for counts in systems)
-    found = compare(one, other, lengths, num_draws=args.draws, level=args.level, seed=args.seed, groups=groups)
+    one, other = map(_quotient, systems)
+    found = compare(one, other, **drawing(args), groups=groups)
     return _defined({"difference": found.difference, "low": found.interval.low, "high": found.interval.high,
-                     "share_better": found.share_better})  # fmt: skip
+                     "share_better": found.share_below})  # fmt: skip
 
 
-def _arrays(counts: "list[EditCounts]") -> Any:
-    import numpy as np
+def _quotient(counts: "list[EditCounts]") -> "Quotient":
+    from speechssl.metrics.bootstrap import Quotient
 
-    return np.array([c.errors for c in counts], np.int64), np.array([c.reference for c in counts], np.int64)
+    return Quotient([c.errors for c in counts], [c.reference for c in counts])
 
 
 def _counts_row(counts: "list[EditCounts]") -> dict[str, Any]:

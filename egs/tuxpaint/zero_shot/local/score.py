@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from speechssl.data.lines import read_unique, write_lines
+from speechssl.metrics.bootstrap import Quotient, bootstrap, compare
 from speechssl.metrics.text_rules import TextRules
-from speechssl.metrics.word_errors import EditCounts, bootstrap, compare, count_edits
+from speechssl.metrics.word_errors import EditCounts, count_edits
 
 SYSTEMS = {
     "greedy": "greedy, no map", "random": "random map", "random_kept": "random, shared phones kept",
@@ -84,7 +85,7 @@ def score(own: list[list[EditCounts]], best: list[list[EditCounts]] | None) -> d
     errors = np.array([[c.errors for c in row] for row in own], np.int64).sum(0)
     lengths = len(own) * np.array([c.reference for c in own[0]], np.int64)
     total = sum((c for row in own for c in row), EditCounts())
-    found = bootstrap(errors, lengths, **DRAWS)
+    found = bootstrap(Quotient(errors, lengths), **DRAWS)
     result = {"rate": total.rate, "low": found.low, "high": found.high, "seeds": len(own), "utterances": len(own[0]),
               "reference": total.reference // len(own),
               "substitutions": total.substitutions / total.reference, "deletions": total.deletions / total.reference,
@@ -92,7 +93,7 @@ def score(own: list[list[EditCounts]], best: list[list[EditCounts]] | None) -> d
               "rates": [sum(row, EditCounts()).rate for row in own]}  # fmt: skip
     if best is not None:
         others = len(own) * np.array([c.errors for c in best[0]], np.int64)
-        apart = compare(errors, others, lengths, **DRAWS)
+        apart = compare(Quotient(errors, lengths), Quotient(others, lengths), **DRAWS)
         result["difference"] = [apart.difference, apart.interval.low, apart.interval.high]
     return result
 
