@@ -88,7 +88,7 @@ def drawn_sums(values: FloatArray, num_draws: int, seed: int, groups: Sequence[s
 def interval(values: FloatArray, level: float = 0.95) -> Interval:
     """The middle `level` of values [R], undefined ones left out; undefined where none is left."""
     if not 0 < level < 1:
-        raise ConfigError(f"a level of {level}: take one between 0 and 1")
+        raise ConfigError(f"{level}: take a level between 0 and 1")
     kept = values[np.isfinite(values)]
     if not len(kept):
         return Interval(math.nan, math.nan)
