@@ -28,15 +28,24 @@ class Interval:
 
 
 class Quotient(NamedTuple):
-    """sum(above) / sum(below), both [U]; undefined where below is nothing."""
+    """sum(above) / sum(below), both [U]; undefined where below is nothing. root: its square root, as of an RMSE."""
 
     above: ArrayLike
     below: ArrayLike
+    root: bool = False
 
     def value(self) -> float:
         """Over all utterances."""
-        total = float(np.sum(self.below))
-        return float(np.sum(self.above)) / total if total > 0 else math.nan
+        return float(self.of(np.sum(self.above, keepdims=True), np.sum(self.below, keepdims=True))[0])
+
+    def of(self, above: FloatArray, below: FloatArray) -> FloatArray:
+        """Of sums [R] and [R]."""
+        found = above / np.where(below > 0, below, np.nan)
+        return np.sqrt(found) if self.root else found
+
+    def sides(self) -> list[FloatArray]:
+        """Both, as numbers."""
+        return [np.asarray(side, np.float64) for side in (self.above, self.below)]
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ def bootstrap(
     figure: Quotient, *, num_draws: int = 1000, level: float = 0.95, seed: int = 0, groups: Sequence[str] | None = None
 ) -> Interval:
     """Of a quotient. groups [U]: draw whole groups, such as speakers. ConfigError for no draws or no level."""
-    sums = drawn_sums(np.stack([np.asarray(side, np.float64) for side in figure], 1), num_draws, seed, groups)
-    return interval(_quotients(sums[:, 0], sums[:, 1]), level)
+    sums = drawn_sums(np.stack(figure.sides(), 1), num_draws, seed, groups)
+    return interval(figure.of(sums[:, 0], sums[:, 1]), level)
 
 
 def compare(
@@ -61,9 +70,8 @@ def compare(
     groups: Sequence[str] | None = None,
 ) -> Comparison:  # fmt: skip
     """Two systems on the same utterances, drawn alike."""
-    sides = [np.asarray(side, np.float64) for side in (*one, *other)]
-    sums = drawn_sums(np.stack(sides, 1), num_draws, seed, groups)
-    differences = _quotients(sums[:, 0], sums[:, 1]) - _quotients(sums[:, 2], sums[:, 3])
+    sums = drawn_sums(np.stack([*one.sides(), *other.sides()], 1), num_draws, seed, groups)
+    differences = one.of(sums[:, 0], sums[:, 1]) - other.of(sums[:, 2], sums[:, 3])
     kept = differences[np.isfinite(differences)]
     below = float((kept < 0).mean() + (kept == 0).mean() / 2) if len(kept) else math.nan
     return Comparison(one.value() - other.value(), interval(differences, level), below)
@@ -94,7 +102,3 @@ def interval(values: FloatArray, level: float = 0.95) -> Interval:
         return Interval(math.nan, math.nan)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
-
-
-def _quotients(above: FloatArray, below: FloatArray) -> FloatArray:
-    return above / np.where(below > 0, below, np.nan)

@@ -9,10 +9,14 @@ from speechssl.metrics.bootstrap import Comparison, Quotient, compare
 
 Measured = Mapping[str, float]  # of an utterance, by name
 
-# What an utterance adds above and below the line. Frames count alike for the distortion, characters for an error rate,
-# utterances for the others.
+# What an utterance adds above and below the line. Frames count alike for the distortion and F0, characters for an error
+# rate, utterances for the others.
 FIGURES: dict[str, Callable[[Measured], tuple[float, float]]] = {
     "mcd_db": lambda one: (one["mcd_db"] * one["frames"], one["frames"]),
+    "f0_voicing_error": lambda one: (one["f0_voicing_error"] * one["f0_pairs"], one["f0_pairs"]),
+    "f0_gross_error": lambda one: (one["f0_gross_error"] * one["f0_both_voiced"], one["f0_both_voiced"]),
+    "f0_rmse_hz": lambda one: (one["f0_rmse_hz"] ** 2 * one["f0_both_voiced"], one["f0_both_voiced"]),
+    "f0_rmse_cents": lambda one: (one["f0_rmse_cents"] ** 2 * one["f0_both_voiced"], one["f0_both_voiced"]),
     "duration_error": lambda one: (abs(one["made_s"] / one["real_s"] - 1), 1),
     "duration_ratio": lambda one: (one["made_s"], one["real_s"]),
     "similarity": lambda one: (one["similarity"], 1),
@@ -20,6 +24,7 @@ FIGURES: dict[str, Callable[[Measured], tuple[float, float]]] = {
     "cer_made": lambda one: (one["errors_made"], one["characters"]),
     "cer_real": lambda one: (one["errors_real"], one["characters"]),
 }
+ROOTS = ("f0_rmse_hz", "f0_rmse_cents")
 
 
 def quotients(utterances: Sequence[Measured]) -> dict[str, Quotient]:
@@ -30,7 +35,7 @@ def quotients(utterances: Sequence[Measured]) -> dict[str, Quotient]:
             above, below = zip(*map(sides, utterances), strict=True)
         except KeyError:  # not measured
             continue
-        found[name] = Quotient(above, below)
+        found[name] = Quotient(above, below, name in ROOTS)
     return found
 
 

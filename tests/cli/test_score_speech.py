@@ -48,6 +48,8 @@ def test_everything_is_as_it_was_made(folders: Path, capsys: pytest.CaptureFixtu
     assert row["f0_correlation"] == pytest.approx(1.0, abs=0.01) and row["f0_voicing_error"] < 0.1
     assert row["f0_median_semitones"] == pytest.approx(12, abs=0.3)
     assert row["f0_spread_semitones"] == pytest.approx(row["f0_real_spread_semitones"], abs=0.3)
+    low, high = row["intervals"]["f0_rmse_cents"]
+    assert low <= row["f0_rmse_cents"] <= high and high == pytest.approx(1200, rel=0.02)
 
 
 def test_the_distortion_is_over_all_aligned_frames(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

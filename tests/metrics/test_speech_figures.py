@@ -2,6 +2,7 @@
 
 import pytest
 
+from speechssl.metrics.bootstrap import bootstrap
 from speechssl.metrics.speech_figures import differences, quotients
 
 ONE = {"mcd_db": 4.0, "frames": 30, "real_s": 2.0, "made_s": 3.0, "similarity": 0.5, "errors_made": 2, "characters": 10}
@@ -14,6 +15,16 @@ def test_frames_and_characters_count_alike_and_utterances_for_the_rest() -> None
         "mcd_db": (4 * 30 + 8 * 10) / 40, "duration_error": (0.5 + 0.5) / 2, "duration_ratio": 3.5 / 3,
         "similarity": 0.7, "cer_made": 2 / 12,
     })  # fmt: skip
+
+
+def test_f0_is_over_frames_and_rmse_a_root() -> None:
+    first = {"f0_pairs": 10, "f0_both_voiced": 4, "f0_voicing_error": 0.2, "f0_gross_error": 0.5, "f0_rmse_cents": 30.0}
+    other = {"f0_pairs": 5, "f0_both_voiced": 0, "f0_voicing_error": 1.0, "f0_gross_error": 0.0, "f0_rmse_cents": 0.0}
+    found = quotients([first, other, {**first, "f0_rmse_cents": 50.0}])
+    assert {name: figure.value() for name, figure in found.items()} == pytest.approx({
+        "f0_voicing_error": 9 / 25, "f0_gross_error": 0.5, "f0_rmse_cents": ((900 + 2500) / 2) ** 0.5})  # fmt: skip
+    interval = bootstrap(found["f0_rmse_cents"], num_draws=500)
+    assert (interval.low, interval.high) == pytest.approx((30, 50))
 
 
 def test_what_one_utterance_lacks_is_no_figure() -> None:

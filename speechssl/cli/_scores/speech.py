@@ -145,18 +145,24 @@ def _ends(interval: "Interval") -> list[float | None]:
 def _measure(
     real: "np.ndarray", made: "np.ndarray", rate: int, warped: bool, settings: "Settings | None", tracks: "_Tracks"
 ) -> dict[str, float]:
-    """Distortion, its frames and durations of one utterance; F0 goes to `tracks`."""
+    """Distortion, durations and F0 of one utterance; 0 where that is undefined. F0 itself goes to `tracks`."""
+    import dataclasses
+
     from speechssl.data.pitch import track
-    from speechssl.metrics import cepstral
+    from speechssl.metrics import cepstral, f0
 
     one, other = (cepstral.mel_cepstra(wav, rate) for wav in (real, made))
     pairs = cepstral.align(one, other) if warped else cepstral.straight(len(one), len(other))
+    row = {"mcd_db": cepstral.distortion(one[pairs.one], other[pairs.other]), "frames": len(pairs.one),
+           "real_s": len(real) / rate, "made_s": len(made) / rate}  # fmt: skip
     if settings is not None:
         both = [track(wav, rate, settings) for wav in (real, made)]
         tracks.whole.append(both)
         tracks.paired.append([both[0][pairs.one], both[1][pairs.other]])
-    return {"mcd_db": cepstral.distortion(one[pairs.one], other[pairs.other]), "frames": len(pairs.one),
-            "real_s": len(real) / rate, "made_s": len(made) / rate}  # fmt: skip
+        found = dataclasses.asdict(f0.compare(*tracks.paired[-1]))
+        del found["correlation"]
+        row |= {f"f0_{key}": 0.0 if value != value else value for key, value in found.items()}
+    return row
 
 
 class _Tracks:
