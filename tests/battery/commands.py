@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 120.0  # for what takes a second or two on an idle machine
+PATIENCE_S = 300.0  # for what takes a second or two on an idle machine
 
 
 class Command:

@@ -59,7 +59,7 @@ def test_a_recording_that_hangs_is_left_out_and_the_others_come_in_order(tmp_pat
     rows = list(recordings.utterances)
     for place, name in ((4, "hangs"), (4, "hangs too")):
         rows.insert(place, Utterance(name, f"cat {tmp_path / 'fifo'} |", pipe=True))
-    with FeatureStream(Corpus(rows, "list", "rows"), SPEC, workers=2, allow_pipes=True, time_limit_s=1.0) as stream:
+    with FeatureStream(Corpus(rows, "list", "rows"), SPEC, workers=2, allow_pipes=True, time_limit_s=3.0) as stream:
         found = [name for name, _ in stream()]
         assert found == [utterance.id for utterance in recordings.utterances]
         assert {name: code for name, (code, _) in stream.failures.items()} == dict.fromkeys(
