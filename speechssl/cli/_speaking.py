@@ -10,14 +10,13 @@ from torch import Tensor
 
 from speechssl.cli._hearing import BATCH, Batch, Stream
 from speechssl.cli._translation import Translated, Voice, check_voice, claimed_of, write
+from speechssl.cli._voices import voice_as
 from speechssl.data.corpus import Corpus
 from speechssl.data.texts import LANGUAGES, open_texts
 from speechssl.data.utterance import Utterance
 from speechssl.decoders.search import Search
 from speechssl.errors import AudioError, ConfigError, DataError
 from speechssl.generation.text_to_units import TextToUnits
-from speechssl.units.vocoder import Vocoder
-from speechssl.units.voice_conversion import TargetVoice, speak_as
 
 
 def read(given: Sequence[str], model: TextToUnits) -> Corpus:
@@ -25,7 +24,7 @@ def read(given: Sequence[str], model: TextToUnits) -> Corpus:
 
     DataError for words that the model cannot say, and for files and words together.
     """
-    there = [Path(one).exists() for one in given]
+    there = [one != "" and Path(one).exists() for one in given]  # Path("") is this folder
     if any(there) and (len(given) > 1 or not all(there)):
         raise DataError("give one file or folder of texts, or texts themselves")
     if any(there):
@@ -40,25 +39,6 @@ def languages_of(corpus: Corpus, model: TextToUnits, language: str | None) -> li
     if language is not None:
         return [model.language(language)] * len(corpus)
     return [model.language((row.extra or {}).get(LANGUAGES)) for row in corpus.utterances]
-
-
-def voice_of(voice: Voice | None, model: TextToUnits, speaker: str | None) -> tuple[Voice | None, str | None]:
-    """The voice as `speaker`, where it can be several people, and the name for tables.
-
-    ConfigError where the speaker has an effect neither on the model nor on the voice; DataError where the voice must
-    know who speaks.
-    """
-    if voice is None or isinstance(voice, TargetVoice):
-        return voice, None
-    shape = voice.module.config if isinstance(voice, Vocoder) else voice.decoder.module.config
-    several = bool(shape.speakers or shape.speaker_inputs)
-    if speaker is None:
-        voice.speaker(None)
-        return voice, None
-    if not several and model.speaker_inputs:
-        return voice, "_".join(Path(speaker).stem.split()) or None
-    found = speak_as(voice, speaker)
-    return found, found.name
 
 
 def hypotheses(
@@ -84,8 +64,9 @@ def speak(
 ) -> Translated:  # fmt: skip
     """All texts, into a folder: see `cli._translation`. Raises ConfigError and DataError before anything is written."""
     languages = languages_of(corpus, model, language)
-    prompt = model.prompt(speaker if model.speaker_inputs or voice is None else None)
-    voice, name = voice_of(voice, model, speaker)
+    told = bool(model.speaker_inputs) or voice is None
+    prompt = model.prompt(speaker if told else None)
+    voice, name = voice_as(voice, speaker, told=told)
     if voice is not None:
         check_voice(voice, model.output, model.num_symbols)
     digest = hashlib.sha256(b"" if prompt is None else prompt.cpu().numpy().tobytes())

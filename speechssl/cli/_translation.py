@@ -73,15 +73,16 @@ class Translated:
         return 2 if not self.utterances else int(self.failed > 0)
 
 
-def check(model: Translator, to: Kind | None, vocoder: Vocoder | None) -> Kind:
+def check(model: Translator, to: Kind | None, voice: Voice | None) -> Kind:
     """What is made: as asked, or what the model says. Raises ConfigError or DataError for what it cannot."""
     to = to or model.output.kind
     if (to == "text") != (model.output.kind == "text"):
         raise ConfigError(f"this model says {model.output.kind}: --to {to} is not possible with it")
-    if (to == "speech") != (vocoder is not None):
-        raise ConfigError("speech needs a vocoder of the model's units: --to speech --vocoder DIR go together")
-    if vocoder is not None:
-        check_voice(vocoder, model.output, model.num_symbols)
+    if (to == "speech") != (voice is not None):
+        raise ConfigError("speech needs a vocoder of the model's units: --to speech and --vocoder or --mel-decoder go "
+                          "together")  # fmt: skip
+    if voice is not None:
+        check_voice(voice, model.output, model.num_symbols)
     return to
 
 
@@ -120,17 +121,19 @@ def check_voice(voice: Voice, output: Output, num_units: int) -> None:
 
 def translate(
     corpus: Corpus, target: str | Path, model: Translator, search: Search, *, ctc_weight: float = 0.0,
-    to: Kind | None = None, vocoder: Vocoder | None = None, units: Mapping[str, np.ndarray] | None = None,
+    to: Kind | None = None, voice: Voice | None = None, speaker: str | None = None,
+    units: Mapping[str, np.ndarray] | None = None,
 ) -> Translated:  # fmt: skip
     """All utterances, into a folder. Raises DataError where `target` holds anything else, and as `check`.
 
-    units: of the utterances, in place of their recordings, for a model that reads units.
+    voice: of whoever speaks; speaker: that one's name, for tables. units: of the utterances, in place of their
+    recordings, for a model that reads units.
     """
-    to = check(model, to, vocoder)
+    to = check(model, to, voice)
     stream = hypotheses(corpus, model, search, ctc_weight=ctc_weight, units=units)
     claimed = _claimed(corpus, model, search, ctc_weight, units or {})
     return write(stream, Path(target), model, claimed, output=model.output, nbest=search.num_best > 1, to=to,
-                 voice=vocoder)  # fmt: skip
+                 voice=voice, speaker=speaker)  # fmt: skip
 
 
 def write(

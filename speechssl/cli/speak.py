@@ -23,14 +23,9 @@ exit code: 0 all done; 1 done, but some texts were skipped; 2 nothing could be s
 """
 
 import argparse
-from typing import TYPE_CHECKING
 
-from speechssl.cli import _searching
+from speechssl.cli import _searching, _voices
 from speechssl.errors import ConfigError
-
-if TYPE_CHECKING:
-    from speechssl.units.mel_voice import MelVoice
-    from speechssl.units.vocoder import Vocoder
 
 SUMMARY = "text to units, and to speech"
 
@@ -41,11 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="DIR", help="folder model/ of a run of recipes.text_to_units")
     parser.add_argument("-o", "--output", metavar="OUT", help="new output folder (default: units are printed)")
     parser.add_argument("--language", metavar="L", help="of a model that knows several")
-    voice = parser.add_mutually_exclusive_group()
-    voice.add_argument("--vocoder", metavar="DIR", help="a unit vocoder speaks the units; default: the built-in one")
-    voice.add_argument("--mel-decoder", metavar="DIR", help="a mel decoder and Griffin-Lim speak them")
-    parser.add_argument("--mel-vocoder", metavar="DIR", help="a vocoder of mels in place of Griffin-Lim")
-    parser.add_argument("--speaker", metavar="REF", help="who speaks: a name, recordings, or an .npy file")
+    _voices.add_voice(parser)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     _searching.add_search(parser, max_tokens=50, max_each=10.0, each="symbol")
     _searching.add_running(parser)
@@ -59,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from speechssl.generation.text_to_units import TextToUnits
 
     torch.set_num_threads(max(1, args.threads))
-    search, voice = _searching.search(args), _voice(args)
+    search, voice = _searching.search(args), _voices.load_voice(args)
     if args.output is None and (voice is not None or args.json):
         raise ConfigError("speech and --json need an output folder: -o OUT")
     model = TextToUnits.load(args.model).to(args.device)
@@ -69,15 +60,3 @@ def run(args: argparse.Namespace) -> int:
     report = _speaking.speak(corpus, args.output, model, search, language=args.language, speaker=args.speaker,
                              voice=voice)  # fmt: skip
     return _searching.tell(report, as_json=args.json)
-
-
-def _voice(args: argparse.Namespace) -> "Vocoder | MelVoice | None":
-    from speechssl.units import mel_decoder, mel_vocoder, vocoder
-    from speechssl.units.mel_voice import MelVoice
-
-    if args.mel_decoder is not None:
-        behind = None if args.mel_vocoder is None else mel_vocoder.load(args.mel_vocoder).accelerate()
-        return MelVoice(mel_decoder.load(args.mel_decoder), vocoder=behind)
-    if args.mel_vocoder is not None:
-        raise ConfigError("--mel-vocoder speaks the mels of a decoder: give --mel-decoder, too")
-    return None if args.vocoder is None else vocoder.load(args.vocoder).accelerate()

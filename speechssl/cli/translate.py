@@ -11,8 +11,11 @@
 A model from units to units (recipes.unit_translation) reads recordings through the unit model that its card names by
 hash: the built-in one where that is it, else --units; or INPUT is an output folder of `speechssl units`.
 
-The vocoder must be one of the model's own units: both cards hold the unit model's hash. Files from elsewhere hold none:
-where neither does, the number of units must agree, and that they are the same ones is yours to know.
+The vocoder ("default": the built-in one) must be one of the model's own units: both cards hold the unit model's hash.
+Files from elsewhere hold none: where neither does, the number of units must agree, and that they are the same ones is
+yours to know. A mel decoder predicts no durations: it speaks what models of all frames say (data.reduced=false), by
+Griffin-Lim or a vocoder of its mels. --speaker is who of a voice that can be several people: a name that it knows, or
+as in `speechssl convert-voice` a recording, a folder of recordings, or an .npy file of an embedding.
 
 Utterances that cannot be used, those of more than a minute among them, are in OUT/failures.tsv with their reason.
 
@@ -21,7 +24,7 @@ exit code: 0 all done; 1 done, but some utterances were skipped; 2 nothing could
 
 import argparse
 
-from speechssl.cli import _extraction, _searching
+from speechssl.cli import _extraction, _searching, _voices
 from speechssl.cli._translator import add_translator, open_translator
 from speechssl.errors import ConfigError
 
@@ -34,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="new output folder")
     add_translator(parser)
     parser.add_argument("--to", choices=("speech", "units", "text"), help="default: what the model says")
-    parser.add_argument("--vocoder", metavar="DIR", help="of the model's units, for --to speech")
+    _voices.add_voice(parser)
     _searching.add_search(parser, max_tokens=200, max_each=1.0, each="frame")
     parser.add_argument("--ctc-weight", type=float, default=0.0, metavar="W", help="of the model's CTC head (0)")
     _searching.add_running(parser)
@@ -46,14 +49,13 @@ def run(args: argparse.Namespace) -> int:
 
     from speechssl.cli._translation import translate
     from speechssl.generation.unit_translator import Into
-    from speechssl.units import vocoder as vocoders
 
     torch.set_num_threads(max(1, args.threads))
     search = _searching.search(args)
-    vocoder = None if args.vocoder is None else vocoders.load(args.vocoder)
+    voice, speaker = _voices.voice_as(_voices.load_voice(args), args.speaker)
     model, corpus, units = open_translator(args)
     if isinstance(model, Into) and args.ctc_weight:
         raise ConfigError("a model from units to units has no CTC head: leave --ctc-weight out")
-    report = translate(corpus, args.output, model, search, ctc_weight=args.ctc_weight, to=args.to, vocoder=vocoder,
-                       units=units)  # fmt: skip
+    report = translate(corpus, args.output, model, search, ctc_weight=args.ctc_weight, to=args.to, voice=voice,
+                       speaker=speaker, units=units)  # fmt: skip
     return _searching.tell(report, as_json=args.json)

@@ -16,9 +16,12 @@ from speechssl.decoders import seq2seq
 from speechssl.decoders.search import Search
 from speechssl.generation.model import Output, Seq2Seq
 from speechssl.nn.adaptor import Config as Adaptor
+from speechssl.units import mel_decoder
 from speechssl.units import vocoder as vocoders
 from speechssl.units.vocoder import SpokenUnits
 from speechssl.vocoders.durations import Settings as DurationSettings
+from speechssl.vocoders.mel_decoder import Config as MelConfig
+from speechssl.vocoders.mel_decoder import MelDecoder
 from speechssl.vocoders.unit_vocoder import Config, UnitVocoder
 
 GENERATOR = {"kind": "wave", "channels": 32, "strides": [5, 4, 4, 4], "kernels": [3], "dilations": [1]}
@@ -87,6 +90,9 @@ def test_what_cannot_be_said_is_an_error_before_anything_is_written(
         (["--to", "speech"], "needs a vocoder"),
         (["--vocoder", vocoder], "needs a vocoder"),
         (["--to", "speech", "--vocoder", vocoder], "they are not the same"),
+        (["--speaker", "anna"], "--speaker has no effect without a voice"),
+        (["--to", "speech", "--vocoder", vocoder, "--speaker", "anna"], "can be nobody else"),
+        (["--to", "speech", "--mel-vocoder", vocoder], "give --mel-decoder, too"),
     ):
         assert cli.main([*start, *options]) == 2
         assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
@@ -111,3 +117,34 @@ def test_units_of_the_vocoders_own_model_are_spoken(folders: tuple[Path, Path], 
                      str(tmp_path / "strange")]) == 1  # fmt: skip
     spoken = [line.split(" ")[0] for line in (out / "speech" / "wav.scp").read_text().splitlines()]
     assert spoken == ["a", "b"] and json.loads((out / "translate.json").read_text())["format"].startswith("speechssl")
+
+
+def test_a_mel_decoder_speaks_units_of_all_frames_as_whoever_it_knows(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    config = MelConfig(
+        num_units=9, num_mels=10, dim=16, ffn_dim=16, num_layers=1, num_heads=2, speakers=("anna", "bert")
+    )
+    mel_decoder.save(tmp_path / "mels", MelDecoder(config).eval(), SPOKEN)
+    for reduced in (False, True):
+        output = Output("units", reduced, SPOKEN.rate_hz, SPOKEN.sha256)
+        model(output, SPOKEN.num_units).save(tmp_path / f"reduced-{reduced}")
+
+    def translate(reduced: bool, *options: str) -> int:
+        return cli.main(["translate", str(folders[1]), "--model", str(tmp_path / f"reduced-{reduced}"), "--max-tokens",
+                         "20", "--max-per-frame", "0", "--min-tokens", "15", "--to", "speech", "--mel-decoder",
+                         str(tmp_path / "mels"), *options])  # fmt: skip
+
+    waves = {}
+    for speaker in ("anna", "bert"):
+        out = tmp_path / speaker
+        assert translate(False, "--speaker", speaker, "-o", str(out)) == 1  # the recording of 61 s is left out
+        assert (out / "speech" / "utt2spk").read_text() == f"a {speaker}\nb {speaker}\n"
+        waves[speaker] = speechssl.read_audio((out / "speech" / "wav.scp").read_text().split()[1]).samples
+    assert len(waves["anna"]) == len(waves["bert"]) and not np.array_equal(waves["anna"], waves["bert"])
+    for reduced, options, message in (
+        (False, [], "speaker None: not one of"), (True, ["--speaker", "anna"], "predicts no durations"),
+    ):  # fmt: skip
+        assert translate(reduced, *options, "-o", str(tmp_path / "none")) == 2
+        assert message in capsys.readouterr().err and not (tmp_path / "none").exists()
