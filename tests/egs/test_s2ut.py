@@ -183,7 +183,7 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     hearing = ("--vocoder", "default", "--recognizer", "train")
     run(*command, "--systems", "ssl", *hearing, "--stage", "2", "--stop-stage", "2")
     card = json.loads((exp / "recognizer" / "recognizer" / "card.json").read_text())
-    assert card["training"]["data"]["train"] == [str(tmp_path / "data" / "tiny" / "plain" / "train")]
+    assert card["training"]["train"] == str(tmp_path / "data" / "tiny" / "plain" / "train")
     run(*command, "--systems", "stacked", "--overfit", "3", "--stop-stage", "3")
     settings = tomllib.loads((exp / "overfit-3" / "train" / "stacked" / "config.toml").read_text())
     assert settings["settings"]["decoder"]["stack"] == 5 and settings["data"]["reduced"] is False
