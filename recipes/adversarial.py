@@ -39,13 +39,13 @@ def check_whole(run: Any) -> None:
 
 def learn(
     run: Any, objective: Adversarial, data: TrainingSet, valid: TrainingSet | None, *, hop: int, group: Group, log: Log,
-    told: str, keep: Callable[[Path, dict[str, Any]], tuple[str, dict[str, Any]]],
+    what: str, told: str, keep: Callable[[Path, dict[str, Any]], dict[str, Any]],
     first: Callable[[Batches], None] | None = None,
 ) -> int:  # fmt: skip
     """Train as the run says, and keep what was trained; the exit code.
 
-    hop: of the generator, in samples. told: a line about it. keep: of the run's folder and facts about the training,
-    writes the generator; gives its name, which is its folder's with spaces for _, and more figures for result.json.
+    hop: of the generator, in samples. what: its name, with _ that of its recipe and folder. told: a line about it.
+    keep: writes the generator into a folder with facts about the training, and gives more figures for result.json.
     first: what is done with the batches before the first update, unless a checkpoint is there.
     """
     folder = Path(run.run)
@@ -53,13 +53,15 @@ def learn(
     batches, valid_batches = speech_batches(run, data, hop, group), held_out_batches(run, valid, hop, group)
     if first is not None and not (folder / "checkpoints").is_dir():
         first(batches)
-    log.line(told)
+    log.line(f"{what}: {told}")
     ended = run_trainer(run, objective, batches, valid_batches, group=group, folder=folder, log=log,
                         failures=data.failures, validate_first=True)  # fmt: skip
     if ended is None:
         return 2
     trainer, result = ended
     if group.first:
-        name, more = keep(folder, {"updates": trainer.update, "seed": run.seed, "hours": data.hours})
-        write_result(folder, result | more, log, f"{name} in {folder / name.replace(' ', '_')}")
+        name = what.replace(" ", "_")
+        more = keep(folder / name, {"recipe": f"recipes.{name}", "updates": trainer.update, "seed": run.seed,
+                                    "hours": data.hours})  # fmt: skip
+        write_result(folder, result | more, log, f"{what} in {folder / name}")
     return 0

@@ -67,15 +67,15 @@ def train(run: Run, group: Group) -> int:
     data = open_data(run, run.data.train, codec)
     valid = None if run.data.valid is None else open_data(run, run.data.valid, codec)
 
-    def keep(folder: Path, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        name = f"codec, {facts['updates']} updates, seed {run.seed}"
-        card = UnitModelCard(name=name, training={"recipe": "recipes.codec", **facts})
-        codec_files.save(folder / "codec", objective.generator.trained(), card)
-        return "codec", {"bitrate": codec.bitrate, "rate_hz": codec.rate_hz}
+    def keep(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+        card = UnitModelCard(name=f"codec, {facts['updates']} updates, seed {run.seed}", training=facts)
+        codec_files.save(folder, objective.generator.trained(), card)
+        return {"bitrate": codec.bitrate, "rate_hz": codec.rate_hz}
 
-    told = (f"codec: {count(codec.encoder) / 1e6:.2f} M parameters in the encoder, {count(codec.decoder) / 1e6:.2f} M "
+    told = (f"{count(codec.encoder) / 1e6:.2f} M parameters in the encoder, {count(codec.decoder) / 1e6:.2f} M "
             f"in the decoder, {count(objective) / 1e6:.2f} M in training, {codec.bitrate:.0f} bit/s")  # fmt: skip
-    return adversarial.learn(run, objective, data, valid, hop=codec.hop, group=group, log=log, told=told, keep=keep)
+    return adversarial.learn(run, objective, data, valid, hop=codec.hop, group=group, log=log, what="codec",
+                             told=told, keep=keep)  # fmt: skip
 
 
 def build(run: Run) -> Adversarial:

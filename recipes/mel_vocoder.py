@@ -75,16 +75,15 @@ def train(run: Run, group: Group) -> int:
         if bool((vocoder.scale == 1).all()):  # nobody has measured yet
             measure(vocoder, batches)
 
-    def keep(folder: Path, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def keep(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         name = run.name or f"mel vocoder, {facts['updates']} updates, seed {run.seed}"
-        card = vocoder_files.save(folder / "mel_vocoder", objective.generator.trained(), name=name, licence=run.licence,
-                                  training={"recipe": "recipes.mel_vocoder", **facts})  # fmt: skip
-        return "mel vocoder", {"sha256": card.sha256}
+        card = vocoder_files.save(folder, objective.generator.trained(), name=name, licence=run.licence, training=facts)
+        return {"sha256": card.sha256}
 
-    told = (f"mel vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
+    told = (f"{count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
             f"{vocoder.config.mels.num_mels} bands at {vocoder.config.mels.rate_hz:g} Hz")  # fmt: skip
-    return adversarial.learn(run, objective, data, valid, hop=vocoder.hop, group=group, log=log, told=told, keep=keep,
-                             first=first)  # fmt: skip
+    return adversarial.learn(run, objective, data, valid, hop=vocoder.hop, group=group, log=log, what="mel vocoder",
+                             told=told, keep=keep, first=first)  # fmt: skip
 
 
 def build(run: Run) -> Adversarial:

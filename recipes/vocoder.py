@@ -106,15 +106,16 @@ def train(run: Run, group: Group) -> int:
         valid = open_data(run, run.data.valid, run.data.valid_labels or run.data.labels,
                           run.data.valid_pitch or run.data.pitch, vocoder)  # fmt: skip
 
-    def keep(folder: Path, facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def keep(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
         name = run.name or f"unit vocoder, {facts['updates']} updates, seed {run.seed}"
-        card = vocoder_files.save(folder / "vocoder", objective.generator.trained(), units, name=name,
-                                  licence=run.licence, training={"recipe": "recipes.vocoder", **facts})  # fmt: skip
-        return "vocoder", {"rate_hz": card.rate_hz, "sha256": card.sha256}
+        card = vocoder_files.save(folder, objective.generator.trained(), units, name=name, licence=run.licence,
+                                  training=facts)  # fmt: skip
+        return {"rate_hz": card.rate_hz, "sha256": card.sha256}
 
-    told = (f"vocoder: {count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
+    told = (f"{count(vocoder) / 1e6:.2f} M parameters, {count(objective) / 1e6:.2f} M in training, "
             f"{units.num_units} units at {vocoder.rate_hz:g} Hz, {len(vocoder.config.speakers)} speakers")  # fmt: skip
-    return adversarial.learn(run, objective, data, valid, hop=vocoder.hop, group=group, log=log, told=told, keep=keep)
+    return adversarial.learn(run, objective, data, valid, hop=vocoder.hop, group=group, log=log, what="vocoder",
+                             told=told, keep=keep)  # fmt: skip
 
 
 def build(run: Run, units: SpokenUnits) -> Adversarial:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from speechssl.cli._hearing import BATCH, Batch, Stream
-from speechssl.cli._translation import Translated, Voice, check_voice, claimed_of, write
+from speechssl.cli._translation import Translated, check_voice, claimed_of, write
 from speechssl.cli._voices import voice_as
 from speechssl.data.corpus import Corpus
 from speechssl.data.texts import LANGUAGES, open_texts
@@ -17,6 +17,8 @@ from speechssl.data.utterance import Utterance
 from speechssl.decoders.search import Search
 from speechssl.errors import AudioError, ConfigError, DataError
 from speechssl.generation.text_to_units import TextToUnits
+from speechssl.units.mel_voice import MelVoice
+from speechssl.units.vocoder import Vocoder
 
 
 def read(given: Sequence[str], model: TextToUnits) -> Corpus:
@@ -60,22 +62,22 @@ def hypotheses(
 
 def speak(
     corpus: Corpus, target: str | Path, model: TextToUnits, search: Search, *, language: str | None = None,
-    speaker: str | None = None, voice: Voice | None = None,
+    speaker: str | None = None, voice: Vocoder | MelVoice | None = None,
 ) -> Translated:  # fmt: skip
     """All texts, into a folder: see `cli._translation`. Raises ConfigError and DataError before anything is written."""
     languages = languages_of(corpus, model, language)
     told = bool(model.speaker_inputs) or voice is None
     prompt = model.prompt(speaker if told else None)
-    voice, name = voice_as(voice, speaker, told=told)
-    if voice is not None:
-        check_voice(voice, model.output, model.num_symbols)
+    spoken, name = voice_as(voice, speaker, told=told)
+    if spoken is not None:
+        check_voice(spoken, model.output, model.num_symbols)
     digest = hashlib.sha256(b"" if prompt is None else prompt.cpu().numpy().tobytes())
     for row, tag in zip(corpus.utterances, languages, strict=True):
         digest.update(json.dumps([row.id, row.text, tag]).encode())
     claimed = claimed_of(digest.hexdigest(), model, model.output, dataclasses.asdict(search))
     return write(hypotheses(corpus, model, search, languages, prompt), Path(target), model, claimed,
-                 output=model.output, nbest=search.num_best > 1, to="units" if voice is None else "speech",
-                 voice=voice, speaker=name, verb="speak")  # fmt: skip
+                 output=model.output, nbest=search.num_best > 1, to="units" if spoken is None else "speech",
+                 voice=spoken, speaker=name, verb="speak")  # fmt: skip
 
 
 def print_units(

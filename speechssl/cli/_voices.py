@@ -8,6 +8,8 @@ from speechssl.errors import ConfigError
 
 if TYPE_CHECKING:
     from speechssl.cli._translation import Voice
+    from speechssl.units.mel_voice import MelVoice
+    from speechssl.units.vocoder import Vocoder
 
 
 def add_voice(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +21,7 @@ def add_voice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speaker", metavar="REF", help="who speaks: a name, recordings, or an .npy file")
 
 
-def load_voice(args: argparse.Namespace) -> "Voice | None":
+def load_voice(args: argparse.Namespace) -> "Vocoder | MelVoice | None":
     """The voice of `add_voice`; None where none is given."""
     from speechssl.units import mel_decoder, mel_vocoder, vocoder
     from speechssl.units.mel_voice import MelVoice
@@ -32,19 +34,21 @@ def load_voice(args: argparse.Namespace) -> "Voice | None":
     return None if args.vocoder is None else vocoder.load(args.vocoder).accelerate()
 
 
-def voice_as(voice: "Voice | None", speaker: str | None, *, told: bool = False) -> "tuple[Voice | None, str | None]":
+def voice_as(
+    voice: "Vocoder | MelVoice | None", speaker: str | None, *, told: bool = False
+) -> "tuple[Voice | None, str | None]":
     """The voice as `speaker`, where it can be several people, and the name for tables.
 
     told: the model that says the units is told the speaker, too. ConfigError where the speaker has an effect on
     neither; DataError where the voice must know who speaks.
     """
     from speechssl.units.vocoder import Vocoder
-    from speechssl.units.voice_conversion import TargetVoice, speak_as
+    from speechssl.units.voice_conversion import speak_as
 
-    if voice is None or isinstance(voice, TargetVoice):
+    if voice is None:
         if speaker is not None and not told:
             raise ConfigError("--speaker has no effect without a voice: give --vocoder or --mel-decoder")
-        return voice, None
+        return None, None
     shape = voice.module.config if isinstance(voice, Vocoder) else voice.decoder.module.config
     several = bool(shape.speakers or shape.speaker_inputs)
     if speaker is None:

@@ -144,7 +144,7 @@ class Trainer:
         if training.compile:
             self.model.compile(dynamic=True)
         if slow := slow_precision(group.device.type, training.precision):
-            self.log.say(slow)
+            self.log.line(slow)
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint in the folder; False where there is none."""

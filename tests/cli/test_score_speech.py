@@ -79,16 +79,8 @@ def test_figures_have_intervals_and_another_system_is_compared_on_the_same_utter
     other.mkdir()
     for number, hz in enumerate((100, 160)):  # as long as the real one
         soundfile.write(other / f"u{number}.wav", tone(2 * hz, 0.6, number), 16000)
-    command = [
-        "score",
-        "speech",
-        str(folders / "real"),
-        str(other),
-        "--no-f0",
-        "--allow-missing",
-        "--other",
-        str(stored),
-    ]
+    command = ["score", "speech", str(folders / "real"), str(other), "--no-f0", "--allow-missing"]
+    command += ["--other", str(stored)]
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["both"] == 2 and set(found["differences"]) == {"mcd_db", "duration_error", "duration_ratio"}

@@ -14,7 +14,7 @@ from speechssl.encoders.pretrained import EncoderCard, Pretrained
 from speechssl.errors import DataError
 from speechssl.extract.job import ModelSpec
 from speechssl.extract.run import Options, run_features
-from speechssl.nn.fast import linear
+from speechssl.nn.fast import linear, operators
 from tests.cli.test_units import HUBERT
 from tests.extract.helpers import contents, corpus
 
@@ -42,6 +42,17 @@ def test_jobs_take_the_fast_form_say_so_and_give_the_plain_features(tmp_path: Pa
     expected = [plain.features(torch.from_numpy(read(u.audio).samples), 2) for u in rows.utterances]
     error = np.abs(found - torch.cat(expected).detach().numpy()).max()
     assert error <= 1e-5 * np.abs(found).max()
+
+
+def test_bf16_is_warned_of_where_the_cpu_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder(tmp_path / "encoder")
+    monkeypatch.setattr(operators, "has_bf16", lambda: False)
+    for precision in ("bf16", "fp32"):
+        run_features(corpus(tmp_path / "in", 1), tmp_path / precision, ModelSpec(None, str(tmp_path / "encoder"), 2),
+                     precision=precision, options=Options(workers=0))  # fmt: skip
+        assert ("no instructions" in capsys.readouterr().err) == (precision == "bf16")
 
 
 def test_a_job_keeps_its_kernel(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from speechssl import config
 from speechssl.data.sequences import read_units
 from speechssl.generation import decoder
 from speechssl.generation.model import Seq2Seq
+from speechssl.nn.fast import operators
 from tests.recipes import test_seq2seq, test_unit_bart
 from tests.recipes.test_unit_bart import data, speech
 from tests.training.helpers import _toml
@@ -56,6 +57,15 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(data: Path, tmp_path: 
     assert train(tmp_path / "two", data, settings__dropout__residual=0.1) == 0
     for name in ("decoder/model.safetensors", "decoder/card.json", "result.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_bf16_is_warned_of_where_the_cpu_has_none(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for supported in (False, True):
+        monkeypatch.setattr(operators, "has_bf16", lambda supported=supported: supported)
+        assert train(tmp_path / str(supported), data, training__updates=1, training__precision="bf16") == 0
+        assert ("no instructions" in capsys.readouterr().err) != supported
 
 
 def test_a_translator_of_speech_begins_with_it(data: Path, speech: Path, tmp_path: Path) -> None:
