@@ -16,3 +16,9 @@ on_gpus() {
 
 # pretrain GPUS ARGUMENT...: recipes.pretrain
 pretrain() { on_gpus "$1" pretrain "${@:2}"; }
+
+# goes_on GPUS OUT CORPUS LABELS UPDATES ENCODER ARGUMENT...: an encoder after so many updates more, of the built-in one's objective
+goes_on() {
+  pretrain "$1" "$root/recipes/conf/hubert.toml" "$root/egs/tiny/ssl/conf/tiny.toml" "run=\"$2\"" "data.train=\"$3\"" "data.labels=\"$4\"" \
+    "training.updates=$5" "encoder={checkpoint=\"$6\"}" "${@:7}"
+}

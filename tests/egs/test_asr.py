@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.egs.test_recipes import make_mboshi
 from tests.encoders.tiny import TINY
 
 EGS = Path(__file__).parents[2] / "egs" / "mboshi" / "asr"
+BUILT_IN = Path(__file__).parents[2] / "speechssl" / "assets" / "default" / "encoder"
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
 
@@ -53,6 +55,14 @@ def test_it_runs_from_recordings_to_the_table_and_again_for_nothing(tmp_path: Pa
     assert tuned["best"]["cer"] < tuned["greedy"]["cer"] == valid["cer"], "else nothing is known of the language model"
     reports = [tmp_path / "exp/tiny/texts" / row / "emissions/report.json" for row in ("small_10m_0", "small+lm_10m_0")]
     assert reports[0].read_text() == reports[1].read_text(), "the encoder ran once for both"
+    more = ["--systems", "continued", "--stage", "1", "--stop-stage", "2"]
+    run(*command, *more, "--more", "settings.masking.time.share=0.3 threads=1")
+    exp = tmp_path / "exp/tiny"
+    built_in, longer = (pretrained.load(folder).encoder for folder in (BUILT_IN, exp / "pretrain/continued/encoder"))
+    assert any((a != b).any() for a, b in zip(built_in.parameters(), longer.parameters(), strict=True))
+    told = tomllib.loads((exp / "continued_10m_0/config.toml").read_text())
+    assert told["settings"]["masking"]["time"]["share"] == 0.3
+    assert told["encoder"]["checkpoint"] == str(exp / "pretrain/continued/encoder")
 
 
 def decoded_again(exp: Path, greedy: str, row: str, reference: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -36,7 +36,7 @@ of_decoder() {
   case "$1" in
     clean) told=(recipes/conf/mel_diffusion.toml) ;;
     diffusion) told=(recipes/conf/mel_enhancement.toml) ;;
-    regression) told=(recipes/conf/mel_enhancement.toml kind=regression) ;;
+    regression) told=(recipes/conf/mel_enhancement.toml kind=regression settings.decoder.says=noise) ;; # the default: nothing is said of it
     *) echo "$0: --decoders are of clean, diffusion and regression, not $1" >&2; exit 2 ;;
   esac
   told[0]="$root/${told[0]}"

@@ -12,20 +12,19 @@ if "$tiny"; then small=(data.batching.seconds=20 training.log_every=2); fi
 if [ "$device" = cuda ]; then gpus=1; fi
 mixed="$data/mixed" telephone="$data/telephone/corpus/train" half="$((pretrain_updates / 2))"
 
-# goes_on NAME CORPUS UPDATES ENCODER INPUT: exp/pretrain/NAME.sSEED, ENCODER after so many updates on CORPUS
-goes_on() {
+# learn NAME CORPUS UPDATES ENCODER INPUT: exp/pretrain/NAME.sSEED, ENCODER after so many updates on CORPUS
+learn() {
   # shellcheck disable=SC2154  # root is set by path.sh
-  local out="$exp/pretrain/$1.s$seed" conf="$root/egs/tiny/ssl/conf/tiny.toml"
-  once "$out" "$exp/labels" "$conf" "$5" -- pretrain "$gpus" "$root/recipes/conf/hubert.toml" "$conf" "run=\"$out\"" \
-    "encoder={checkpoint=\"$4\"}" "data.train=\"$2\"" "data.labels=\"$exp/labels\"" "training.updates=$3" "seed=$seed" \
-    "training.precision=\"$precision\"" "training.workers=$workers" "${small[@]}"
+  local out="$exp/pretrain/$1.s$seed"
+  once "$out" "$exp/labels" "$root/egs/tiny/ssl/conf/tiny.toml" "$5" -- goes_on "$gpus" "$out" "$2" "$exp/labels" "$3" "$4" \
+    "seed=$seed" "training.precision=\"$precision\"" "training.workers=$workers" "${small[@]}"
 }
 case "$schedule" in
   none) ;;
-  in-domain) goes_on in-domain "$telephone" "$pretrain_updates" "$checkpoint" "$mixed" ;;
-  mixed) goes_on mixed "$mixed" "$pretrain_updates" "$checkpoint" "$mixed" ;;
+  in-domain) learn in-domain "$telephone" "$pretrain_updates" "$checkpoint" "$mixed" ;;
+  mixed) learn mixed "$mixed" "$pretrain_updates" "$checkpoint" "$mixed" ;;
   mixed+in-domain)
-    goes_on mixed-half "$mixed" "$half" "$checkpoint" "$mixed"
-    goes_on mixed+in-domain "$telephone" "$half" "$exp/pretrain/mixed-half.s$seed/encoder" "$exp/pretrain/mixed-half.s$seed" ;;
+    learn mixed-half "$mixed" "$half" "$checkpoint" "$mixed"
+    learn mixed+in-domain "$telephone" "$half" "$exp/pretrain/mixed-half.s$seed/encoder" "$exp/pretrain/mixed-half.s$seed" ;;
   *) echo "$0: schedule $schedule: none, in-domain, mixed, mixed+in-domain" >&2; exit 2 ;;
 esac
