@@ -59,8 +59,10 @@ def open_corpus(
         raise DataError(f"id_from={id_from!r}: choose one of {', '.join(ID_FROM)}")
     how = _How(allow_pipes, allow_remote, id_from)
     problems: list[str] = []
+    specs = [str(spec)] if isinstance(spec, str | Path) else list(map(str, spec))
+    if "" in specs:  # an unset variable of a script; as a path it would be the folder that one stands in
+        raise DataError("an empty name where a corpus is expected")
     if not isinstance(spec, str | Path):
-        specs = list(map(str, spec))
         kinds = {_guess(one) if kind == "auto" else kind for one in specs}
         if kinds == {"tar"} and all(map(tars.is_tar, specs)):
             source, kind = f"{len(specs)} tars", "tar"
@@ -75,7 +77,7 @@ def open_corpus(
             source, kind = f"{len(specs)} files", "files"
             utterances = _from_files(specs, how, problems)
     else:
-        spec = str(spec)
+        spec = specs[0]
         source, kind = remote.shown(spec) if remote.is_address(spec) else spec, _guess(spec) if kind == "auto" else kind
         utterances = _open(kind, spec, how, problems)
     if not utterances:

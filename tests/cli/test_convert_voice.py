@@ -200,6 +200,7 @@ def test_the_converter_of_the_library_is_the_command(work: Path) -> None:
         ("told", "ref2", "pip install resemblyzer"),
         ("numbers", "ref2", "nobody knows whose"),
         ("prompted", "nowhere", "nowhere"),
+        ("prompted", "", "an empty name"),
     ],
 )
 def test_a_target_that_does_not_fit_is_refused(
@@ -207,7 +208,7 @@ def test_a_target_that_does_not_fit_is_refused(
     to: str, message: str,
 ) -> None:  # fmt: skip
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
-    reference = to if to in ("anna", "carla") else work / to
+    reference = to if to in ("anna", "carla", "") else work / to
     assert convert(work, tmp_path / "out", voice, reference) == 2
     assert message in capsys.readouterr().err
 

@@ -109,7 +109,7 @@ def test_files_lists_and_globs_name_by_the_common_folder_or_by_the_file(
      ("x.tsv", "first line"), ("x.scp", "empty"), ([], "no utterances"), ("dir.scp", "no utterances"),
      ("bom.scp", "byte order"),
      ("twice.scp", "twice.scp:3: 'a' was given before"), ("twice.tsv", "no. 1 and no. 3"), ("bad.tsv", "bad.tsv:3"),
-     ("z.jsonl.gz", "damaged gzip"), ("nul\0", "no such")],
+     ("z.jsonl.gz", "damaged gzip"), ("nul\0", "no such"), ("", "an empty name"), (["x.lst", ""], "an empty name")],
 )  # fmt: skip
 def test_what_holds_no_utterance_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: object, message: str
