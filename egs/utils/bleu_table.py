@@ -13,15 +13,17 @@ from typing import Any
 def main(folder: str, part: str, systems: str) -> int:
     """Print a row for each system."""
     signatures: dict[str, None] = {}
-    print(f"| {part}: system | unit-BLEU | ASR-BLEU | ASR-chrF | bits per unit from the source | own source preferred "
-          "% | empty |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|")
+    print(f"| {part}: system | unit-BLEU | length ratio | ASR-BLEU | ASR-chrF | bits per unit from the source | "
+          "own source preferred % | empty |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
     for system in systems.split():
         kinds = ("", ".asr", ".listening")
         units, texts, heard = (read(Path(folder) / f"{system}-{part}{kind}.json") for kind in kinds)
         found = [units.get("bleu"), texts.get("bleu"), texts.get("chrf")]
         signatures |= dict.fromkeys(row["signature"] for row in found if row)
         cells = [f"{row['score']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" if row else "-" for row in found]
+        ratio = units["bleu"]["length_ratio"] if units else None
+        cells.insert(1, "-" if ratio is None else f"{ratio:.2f}")
         for name, factor, decimals in (("gained", 1, 3), ("preferred", 100, 1)):
             numbers = [f"{factor * heard[name][key]:.{decimals}f}" for key in ("value", "low", "high")] if heard else []
             cells.append("{} [{}, {}]".format(*numbers) if heard else "-")

@@ -48,10 +48,26 @@ monolingual_units() {
   alone="{$source=[$of_source],$target=[$of_target]}"
 }
 
-# source_of SYSTEM: what it translates of the part $heard, as $input.
+# source_of SYSTEM PART: what it translates of a part, as $input.
 source_of() {
-  input=("$(folder "$heard" source)")
-  if has unit "$1"; then input=("$exp/units/$heard-$source" --target-language "$target"); fi
+  input=("$(folder "$2" source)")
+  if has unit "$1"; then input=("$exp/units/$2-$source" --target-language "$target"); fi
+}
+
+# tune_search SYSTEM: $penalty, that of $length_penalties whose translations of the validation part have the best unit-BLEU.
+tune_search() {
+  local system="$1" tried="$exp/tuned/$1" one found=()
+  penalty="$length_penalties"
+  if [[ "$length_penalties" != *" "* ]]; then return; fi
+  source_of "$system" valid
+  for one in $length_penalties; do
+    once "$tried-$one" "$exp/train/$system" -- in_part speechssl translate "${input[@]}" --model "$exp/train/$system/model" --beam "$beam" \
+      --length-penalty "$one" --device "$device" -o "$tried-$one"
+    speechssl score bleu --units "$tried-$one/units" "$exp/units/valid" --allow-missing -o "$tried-$one.json"
+    found+=("$one=$tried-$one.json")
+  done
+  penalty="$("$utils/best_bleu.py" "${found[@]}")"
+  echo "  $system: length penalty $penalty"
 }
 
 # learned_from SYSTEM: the part that a system is trained on.

@@ -15,7 +15,7 @@ def score(
     hypotheses: Sequence[str], references: Sequence[str], *, units: bool, draws: int = 1000
 ) -> dict[str, dict[str, Any]]:
     """`bleu`, and of texts `chrf`: score 0..100, low and high (95 %, percentiles of the bootstrap),
-    signature, name.
+    signature, name; of BLEU length_ratio, tokens of the hypotheses over those of the references (above 1: too long).
 
     units: sequences of numbers with spaces between, taken as they are. DataError where there is nothing to score.
     """
@@ -34,6 +34,8 @@ def score(
         low, high = _interval(metric, hypotheses, references, draws)
         rows[name] = {"name": "unit-BLEU" if units else found.name, "score": float(found.score), "low": low,
                       "high": high, "signature": metric.get_signature().format()}  # fmt: skip
+        if name == "bleu":
+            rows[name]["length_ratio"] = found.sys_len / found.ref_len if found.ref_len else None
     return rows
 
 

@@ -23,6 +23,7 @@ def test_unit_bleu_is_the_geometric_mean_of_ngram_precisions_over_merged_runs(tm
     code, row = score(tmp_path, "a 1 1 2 3 4 9\n", "a 1 2 2 3 4 5 5\n", "--units")
     expected = 100 * math.exp((math.log(4 / 5) + math.log(3 / 4) + math.log(2 / 3) + math.log(1 / 2)) / 4)
     assert code == 0 and row["bleu"]["score"] == pytest.approx(expected)
+    assert row["bleu"]["length_ratio"] == 1
     assert "tok:none" in row["bleu"]["signature"] and "chrf" not in row
 
 
@@ -35,6 +36,7 @@ def test_texts_are_normalised_on_both_sides_and_what_is_missing_counts_as_empty(
     assert code == 0 and lower["bleu"]["score"] < 90
     code, lacking = score(tmp_path, found.split("\n")[0] + "\nz x\n", right, "--case", "lower")
     assert code == 1 and (lacking["missing"], lacking["extra"], lacking["empty"]) == (1, 1, 1)
+    assert lacking["bleu"]["length_ratio"] == pytest.approx(5 / 12)
     assert (
         lacking["bleu"]["score"] < 60 and lacking["chrf"]["low"] == 0 < lacking["chrf"]["high"]
     )  # the brevity penalty of an empty one

@@ -227,15 +227,22 @@ def test_floors_have_the_texts_of_the_targets_they_say(tmp_path: Path) -> None:
 
 
 def test_the_table_has_rows_of_speech_alone(tmp_path: Path) -> None:
-    score = {"score": 50.0, "low": 40.0, "high": 60.0, "signature": "tok:13a"}
+    score = {"score": 50.0, "low": 40.0, "high": 60.0, "signature": "tok:13a", "length_ratio": 1.254}
     (tmp_path / "ssl-test.json").write_text(json.dumps({"bleu": score, "empty": 1, "utterances": 3}))
     (tmp_path / "original-test.asr.json").write_text(
         json.dumps({"bleu": score, "chrf": score, "empty": 0, "utterances": 3})
     )
     done = python(EGS / "utils" / "bleu_table.py", tmp_path, "test", "ssl original resynthesis")
     assert done.stdout.splitlines()[2:] == [
-        "| ssl | 50.00 [40.00, 60.00] | - | - | - | - | 1 of 3 |",
-        "| original | - | 50.00 [40.00, 60.00] | 50.00 [40.00, 60.00] | - | - | 0 of 3 |",
-        "| resynthesis | - | - | - | - | - | - |",
+        "| ssl | 50.00 [40.00, 60.00] | 1.25 | - | - | - | - | 1 of 3 |",
+        "| original | - | - | 50.00 [40.00, 60.00] | 50.00 [40.00, 60.00] | - | - | 0 of 3 |",
+        "| resynthesis | - | - | - | - | - | - | - |",
         "tok:13a",
     ]
+
+
+def test_the_best_of_several_searches_is_that_with_the_best_bleu(tmp_path: Path) -> None:
+    for name, score in (("a", 9.5), ("b", 10.5), ("c", 10.5)):
+        (tmp_path / name).write_text(json.dumps({"bleu": {"score": score}}))
+    done = python(EGS / "utils" / "best_bleu.py", *(f"{name}p={tmp_path / name}" for name in "abc"))
+    assert done.stdout == "bp\n"

@@ -86,6 +86,8 @@ def _lines(row: dict[str, Any]) -> list[str]:
         if found := row.get(name):
             lines.append(f"{found['name']:5} {found['score']:.2f} [95 %: {found['low']:.2f}, {found['high']:.2f}]  "
                          f"{found['signature']}")  # fmt: skip
+    if row["bleu"]["length_ratio"] is not None:
+        lines.append(f"hypotheses over references in length: {row['bleu']['length_ratio']:.2f}")
     lines.append(f"{row['utterances']} utterances, {row['empty']} of them empty; both sides: "
                  + ", ".join(f"{key} {value}" for key, value in row["rules"].items()))  # fmt: skip
     if row["missing"] or row["extra"]:
