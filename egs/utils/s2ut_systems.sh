@@ -54,20 +54,25 @@ source_of() {
   if has unit "$1"; then input=("$exp/units/$2-$source" --target-language "$target"); fi
 }
 
-# tune_search SYSTEM: $penalty, that of $length_penalties whose translations of the validation part have the best unit-BLEU.
+# tune_search SYSTEM: $search, options of the one of $length_penalties and the one of $no_repeats whose translations of the validation
+# part have the best unit-BLEU; nothing is translated where there is one of each.
 tune_search() {
-  local system="$1" tried="$exp/tuned/$1" one found=()
-  penalty="$length_penalties"
-  if [[ "$length_penalties" != *" "* ]]; then return; fi
+  local system="$1" tried="$exp/tuned/$1" penalty repeat found=() best
+  search=(--beam "$beam" --length-penalty "$length_penalties" --no-repeat "$no_repeats")
+  if [[ "$length_penalties$no_repeats" != *" "* ]]; then return; fi
   source_of "$system" valid
-  for one in $length_penalties; do
-    once "$tried-$one" "$exp/train/$system" -- in_part speechssl translate "${input[@]}" --model "$exp/train/$system/model" --beam "$beam" \
-      --length-penalty "$one" --device "$device" -o "$tried-$one"
-    speechssl score bleu --units "$tried-$one/units" "$exp/units/valid" --allow-missing -o "$tried-$one.json"
-    found+=("$one=$tried-$one.json")
+  for penalty in $length_penalties; do
+    for repeat in $no_repeats; do
+      best="$tried-$penalty-$repeat"
+      once "$best" "$exp/train/$system" -- in_part speechssl translate "${input[@]}" --model "$exp/train/$system/model" --beam "$beam" \
+        --length-penalty "$penalty" --no-repeat "$repeat" --device "$device" -o "$best"
+      speechssl score bleu --units "$best/units" "$exp/units/valid" --allow-missing -o "$best.json"
+      found+=("$penalty-$repeat=$best.json")
+    done
   done
-  penalty="$("$utils/best_bleu.py" "${found[@]}")"
-  echo "  $system: length penalty $penalty"
+  best="$("$utils/best_bleu.py" "${found[@]}")"
+  search=(--beam "$beam" --length-penalty "${best%-*}" --no-repeat "${best#*-}")
+  echo "  $system: ${search[*]}"
 }
 
 # learned_from SYSTEM: the part that a system is trained on.

@@ -180,9 +180,11 @@ def test_one_script_makes_the_table_of_any_system_and_checks_what_can_be_learned
     assert [step["start"] for step in steps] == [str(exp / name / "model") for name in ("unit_bart", "train/unit")]
     assert not steps[0]["data"]["monolingual"]
     assert steps[1]["data"]["monolingual"] == learned and list(steps[1]["data"]["train"]) == ["es", "fr"]
-    printed = run(*command, "--systems", "unit", "--length-penalties", "0 1", "--stage", "4", "--stop-stage", "4")
-    scores = {name: json.loads((exp / f"tuned/unit-{name}.json").read_text())["bleu"]["score"] for name in "01"}
-    assert f"unit: length penalty {'1' if scores['1'] > scores['0'] else '0'}\n" in printed
+    printed = run(*command, "--systems", "unit", "--no-repeats", "0 2", "--stage", "4", "--stop-stage", "4")
+    scores = {name: json.loads((exp / f"tuned/unit-1-{name}.json").read_text())["bleu"]["score"] for name in "02"}
+    best = "2" if scores["2"] > scores["0"] else "0"
+    assert f"unit: --beam 2 --length-penalty 1 --no-repeat {best}\n" in printed
+    assert f"--length-penalty 1 --no-repeat {best}" in (exp / "translated/unit-test.done").read_text()
     hearing = ("--vocoder", "default", "--recognizer", "train")
     run(*command, "--systems", "ssl", *hearing, "--stage", "2", "--stop-stage", "2")
     card = json.loads((exp / "recognizer" / "recognizer" / "card.json").read_text())

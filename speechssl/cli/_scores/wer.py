@@ -213,7 +213,7 @@ def _lines(row: dict[str, Any]) -> list[str]:
 
 
 def _line(name: str, found: dict[str, Any], level: str) -> str:
-    return (f"{name:8}{_percent(found['rate'])} % [{level}: {_percent(found['low'])}, {_percent(found['high'])}]  "
+    return (f"{name:7} {_percent(found['rate'])} % [{level}: {_percent(found['low'])}, {_percent(found['high'])}]  "
             f"{found['errors']} errors of {found['reference']}: {found['substitutions']} substitutions, "
             f"{found['deletions']} deletions, {found['insertions']} insertions")  # fmt: skip
 
