@@ -17,8 +17,9 @@
 #   --conf FILE           of recipes.seq2seq (default: recipes/conf/tiny_s2ut.toml); --bart-conf FILE: of recipes.unit_bart
 #                         (tiny_unit_bart); --unit-conf FILE: of recipes.unit_translation (tiny_unit_translation)
 #   --updates 2000 --bart-updates 2000 --bt-updates 1000 (after the updates of unit) --device cpu --precision fp32 --seed 0 --beam 5
-#   --length-penalties 1 --no-repeats 0  of the search: no string of so many units twice (0: may), which ends the loops of models that have
-#                         learned little; of several, as "0 5", each system has what gives the best unit-BLEU on the validation part
+#   --length-penalties 1 --no-repeats "0 5"  of the search: no string of so many units twice (0: may), which ends the loops of models that
+#                         have learned little; of several each system has what gives the best unit-BLEU on the validation part. Where systems
+#                         are scored on what they were trained on, and in --tiny, the default is 0
 #   --vocoder DIR         of these units: translations are spoken, too ("default": the built-in German voice of the built-in units)
 #   --voice true          in its place, a vocoder of the target language's training speech, from the built-in one where units are its own,
 #                         in --voice-updates 300 of 9.6 s; --device and --precision are those of all trainings
@@ -37,7 +38,7 @@
 # --by-pair true (folders SOURCE-TARGET in data and exp) --tasks "NAME=source NAME=target ..." (those that --conf has, and their texts)
 set -euo pipefail
 recipe='' source='' target='' prepare='' say='' packages='' corpus='' download=false units=default num_units=0 systems="scratch multitask ssl ssl+bart"
-monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' unit_conf='' updates=2000 bart_updates=2000 bt_updates=1000 device=cpu precision=fp32 seed=0 beam=5 length_penalties=1 no_repeats=0 vocoder='' recognizer='' recognizer_updates=800 workers=1
+monolingual='' subset=0 learned=false overfit=0 conf='' bart_conf='' unit_conf='' updates=2000 bart_updates=2000 bt_updates=1000 device=cpu precision=fp32 seed=0 beam=5 length_penalties=1 no_repeats='' vocoder='' recognizer='' recognizer_updates=800 workers=1
 voice=false voice_updates=300 encoder=default adaptor_layers=2 by_pair=false tasks=''
 data=data exp=exp tiny=false stage=0 stop_stage=6
 utils="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -74,6 +75,7 @@ if [ "$overfit" != 0 ]; then
   exact+=(settings.smoothing=0.0)
 fi
 if [ "$num_units" != 0 ]; then units="$exp/unit_model"; fi
+if [ -z "$no_repeats" ]; then if "$tiny" || "$learned"; then no_repeats=0; else no_repeats="0 5"; fi; fi
 if "$voice"; then vocoder="$exp/voice/vocoder"; fi
 if "$hearing"; then recognizer="$exp/recognizer/recognizer"; fi
 train=train heard=test

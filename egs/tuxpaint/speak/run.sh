@@ -7,11 +7,12 @@
 #   --languages "es fr"   two, as their captions are in DIR;  --units default  unit model: a folder, or a built-in one
 #   --systems "scratch lm"   lm: begins with the unit language model's decoder
 #   --updates 2000 --lm-updates 2000 --device cpu --precision fp32 --seed 0 --beam 5
+#   --no-repeat 0         no string of so many units twice (0: may), which ends the loops of models that have learned little
 #   --vocoder DIR         of these units (default: the built-in one): captions are spoken, too
 #   --workers 1           processes of extraction;  --data data --exp exp  folders for data dirs and results
 #   --tiny true           a miniature that ends within minutes and says nothing;  --stage 0 --stop-stage 5
 set -euo pipefail
-corpus='' languages="es fr" units=default systems="scratch lm" updates=2000 lm_updates=2000 device=cpu precision=fp32 seed=0 beam=5
+corpus='' languages="es fr" units=default systems="scratch lm" updates=2000 lm_updates=2000 device=cpu precision=fp32 seed=0 beam=5 no_repeat=0
 vocoder='' workers=1 data=data exp=exp tiny=false stage=0 stop_stage=5
 . "$(dirname "$0")/../../utils/parse_options.sh"
 . "$(dirname "$0")/../../utils/stages.sh"
@@ -57,7 +58,7 @@ if at_stage 4 "captions of test -> units and speech -> scores"; then
   for language in $one $other; do
     for system in $systems; do
       once "$exp/spoken/$system-test-$language" "$exp/train/$system" -- in_part speechssl speak "$data/test/${side[$language]}" --model "$exp/train/$system/model" \
-        --language "$language" --vocoder "${vocoder:-default}" --beam "$beam" --device "$device" "${bounds[@]}" \
+        --language "$language" --vocoder "${vocoder:-default}" --beam "$beam" --no-repeat "$no_repeat" --device "$device" "${bounds[@]}" \
         -o "$exp/spoken/$system-test-$language"
     done
     ../../utils/unit_floors.py "$exp/units/train-$language" "$exp/units/test-$language" --seed "$seed" "$exp/spoken"
